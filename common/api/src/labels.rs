@@ -1,0 +1,38 @@
+//! Labels and annotations, as Istio names them.
+
+/// Namespace or Pod: `ambient` joins the mesh, `none` stays out.
+pub const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
+/// Pod annotation written by the agent: `enabled` or `pending`.
+pub const REDIRECTION: &str = "ambient.istio.io/redirection";
+/// Name of the Gateway that is the waypoint; `none` opts out.
+pub const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+/// Namespace of that Gateway.
+pub const USE_WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
+/// Gateway: `service`, `workload`, `all` or `none`.
+pub const WAYPOINT_FOR: &str = "istio.io/waypoint-for";
+/// Generated pods: the Gateway they serve.
+pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// Generated pods: its class.
+pub const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
+/// Generated objects: who manages them.
+pub const MANAGED: &str = "gateway.istio.io/managed";
+/// Value of [`MANAGED`] on waypoints; Kiali looks for it.
+pub const MANAGED_WAYPOINT: &str = "istio.io-mesh-controller";
+/// Telemetry name of a workload.
+pub const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
+/// Telemetry version of a workload.
+pub const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
+/// Telemetry workload name.
+pub const WORKLOAD_NAME: &str = "service.istio.io/workload-name";
+/// Pod annotation: overrides DNS capture.
+pub const DNS_CAPTURE: &str = "ambient.istio.io/dns-capture";
+/// Pod annotation: outbound capture only.
+pub const BYPASS_INBOUND_CAPTURE: &str = "ambient.istio.io/bypass-inbound-capture";
+/// Pod label: `http` means the pod terminates HBONE itself.
+pub const TUNNEL: &str = "networking.istio.io/tunnel";
+/// Node label.
+pub const REGION: &str = "topology.kubernetes.io/region";
+/// Node label.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Node label.
+pub const SUBZONE: &str = "topology.istio.io/subzone";

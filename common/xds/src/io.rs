@@ -1,0 +1,5 @@
+//! gRPC around the state machines.
+
+pub mod auth;
+pub mod client;
+pub mod server;

@@ -1,0 +1,254 @@
+//! One delta stream, kept up for ever.
+//! In: responses. Out: [`Update`]s to the handler, ACKs and NACKs back.
+//! Owns: the versions of what was accepted, so that a reconnect fetches only differences.
+//! Retry: 10 ms doubling to 15 s; a stream that worked starts over at 10 ms.
+
+use crate::io::server::MAX_MESSAGE;
+use crate::stub::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use crate::wire::client_state::{ClientState, Rejection, Update};
+use ambit_api::discovery::{DeltaDiscoveryRequest, Node};
+use rand::Rng;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::{AsciiMetadataKey, MetadataValue};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tracing::{debug, info, warn};
+
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(5);
+const PING: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// ACKs waiting for the stream: one per type and the first requests.
+const QUEUE: usize = 32;
+
+/// Where roots come from.
+#[derive(Clone, Debug)]
+pub enum RootCert {
+    /// PEM file, read again at each connect.
+    File(PathBuf),
+    /// PEM.
+    Inline(String),
+}
+
+/// How to reach the server and who we are.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// `https://host:port`.
+    pub address: String,
+    /// Roots that verify the server.
+    pub root: RootCert,
+    /// Name the certificate must carry, when it is not the host of `address`.
+    pub server_name: Option<String>,
+    /// Bearer token, read again at each connect.
+    pub token_file: Option<PathBuf>,
+    /// Further request metadata.
+    pub headers: Vec<(String, String)>,
+    /// Node id, metadata.
+    pub node: Node,
+    /// Types to subscribe to.
+    pub types: Vec<&'static str>,
+}
+
+/// Takes updates. Runs on the task of [`run`]; must not block.
+pub trait Handler: Send {
+    /// Applies what can be applied and returns what cannot.
+    fn apply(&mut self, update: &Update) -> Vec<Rejection>;
+}
+
+/// Counts for the metrics `istio_xds_*`.
+#[derive(Debug, Default)]
+pub struct ClientCounters {
+    /// Messages received, by type URL.
+    pub messages: Mutex<BTreeMap<String, u64>>,
+    /// Bytes received, by type URL.
+    pub bytes: Mutex<BTreeMap<String, u64>>,
+    /// Streams that could not be opened.
+    pub connection_errors: AtomicU64,
+    /// Streams that broke.
+    pub stream_errors: AtomicU64,
+    /// Streams the server ended.
+    pub completed: AtomicU64,
+}
+
+#[derive(Debug, Error)]
+enum StreamError {
+    #[error("configuration: {0}")]
+    Config(String),
+    #[error("read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("connect to {address}")]
+    Connect {
+        address: String,
+        #[source]
+        source: tonic::transport::Error,
+    },
+    #[error("xds stream: {0}")]
+    Stream(Box<tonic::Status>),
+}
+
+/// Keeps a stream up until dropped.
+pub async fn run(config: ClientConfig, counters: Arc<ClientCounters>, mut handler: impl Handler) {
+    let mut state = ClientState::new(config.node.clone(), &config.types);
+    let mut retry = FIRST_RETRY;
+    loop {
+        let mut progressed = false;
+        let end = stream(&config, &counters, &mut state, &mut handler, &mut progressed).await;
+        if progressed {
+            retry = FIRST_RETRY;
+        }
+        match end {
+            Ok(()) => {
+                counters.completed.fetch_add(1, Ordering::Relaxed);
+                debug!("xds stream ended by the server");
+            }
+            Err(error) => {
+                let counter = match error {
+                    StreamError::Stream(_) => &counters.stream_errors,
+                    _ => &counters.connection_errors,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+                warn!(error = chain(&error), retry_in = ?retry, "xds stream failed");
+            }
+        }
+        let jitter = rand::rng().random_range(0.8..1.2);
+        tokio::time::sleep(retry.mul_f64(jitter)).await;
+        retry = (retry * 2).min(LAST_RETRY);
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+async fn stream(
+    config: &ClientConfig,
+    counters: &ClientCounters,
+    state: &mut ClientState,
+    handler: &mut impl Handler,
+    progressed: &mut bool,
+) -> Result<(), StreamError> {
+    let channel = endpoint(config)?
+        .connect()
+        .await
+        .map_err(|source| StreamError::Connect {
+            address: config.address.clone(),
+            source,
+        })?;
+    let mut client = AggregatedDiscoveryServiceClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    for request in state.start() {
+        send(&sender, request).await?;
+    }
+    let request = with_metadata(config, ReceiverStream::new(receiver))?;
+    let broke = |status| StreamError::Stream(Box::new(status));
+    let mut responses = client
+        .delta_aggregated_resources(request)
+        .await
+        .map_err(broke)?
+        .into_inner();
+    info!(address = config.address, "xds stream opened");
+    while let Some(response) = responses.message().await.map_err(broke)? {
+        *progressed = true;
+        count(counters, &response);
+        let Some((update, nonce)) = state.on_response(response) else {
+            continue;
+        };
+        let rejections = handler.apply(&update);
+        for r in &rejections {
+            warn!(resource = r.name, type_url = update.type_url, error = r.reason, "resource refused");
+        }
+        let answer = state.answer(&update, nonce, &rejections);
+        send(&sender, answer).await?;
+    }
+    Ok(())
+}
+
+async fn send(
+    sender: &mpsc::Sender<DeltaDiscoveryRequest>,
+    request: DeltaDiscoveryRequest,
+) -> Result<(), StreamError> {
+    sender.send(request).await.map_err(|_| {
+        StreamError::Stream(Box::new(tonic::Status::cancelled("the stream is closed")))
+    })
+}
+
+fn count(counters: &ClientCounters, response: &ambit_api::discovery::DeltaDiscoveryResponse) {
+    let size: usize = response
+        .resources
+        .iter()
+        .filter_map(|r| r.resource.as_ref())
+        .map(|any| any.value.len())
+        .sum();
+    let add = |map: &Mutex<BTreeMap<String, u64>>, n: u64| {
+        let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+        *map.entry(response.type_url.clone()).or_default() += n;
+    };
+    add(&counters.messages, 1);
+    add(&counters.bytes, size as u64);
+}
+
+fn endpoint(config: &ClientConfig) -> Result<Endpoint, StreamError> {
+    let bad = |e: tonic::transport::Error| StreamError::Config(chain(&e));
+    let pem = match &config.root {
+        RootCert::Inline(pem) => pem.clone().into_bytes(),
+        RootCert::File(path) => read(path)?,
+    };
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    if let Some(name) = &config.server_name {
+        tls = tls.domain_name(name);
+    }
+    Ok(Endpoint::from_shared(config.address.clone())
+        .map_err(bad)?
+        .tls_config(tls)
+        .map_err(bad)?
+        .connect_timeout(CONNECT)
+        .tcp_keepalive(Some(Duration::from_secs(300)))
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true))
+}
+
+fn with_metadata<T>(config: &ClientConfig, stream: T) -> Result<tonic::Request<T>, StreamError> {
+    let mut request = tonic::Request::new(stream);
+    if let Some(path) = &config.token_file {
+        let token = String::from_utf8_lossy(&read(path)?).trim().to_owned();
+        let value = MetadataValue::try_from(format!("Bearer {token}"))
+            .map_err(|e| StreamError::Config(format!("token in {}: {e}", path.display())))?;
+        request.metadata_mut().insert("authorization", value);
+    }
+    for (name, value) in &config.headers {
+        let key = AsciiMetadataKey::from_bytes(name.as_bytes())
+            .map_err(|e| StreamError::Config(format!("header {name}: {e}")))?;
+        let value = MetadataValue::try_from(value)
+            .map_err(|e| StreamError::Config(format!("header {name}: {e}")))?;
+        request.metadata_mut().insert(key, value);
+    }
+    Ok(request)
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>, StreamError> {
+    std::fs::read(path).map_err(|source| StreamError::Read {
+        path: path.clone(),
+        source,
+    })
+}

@@ -1,0 +1,224 @@
+//! The delta discovery service.
+//! In: a `watch` of resource sets, requests. Out: responses, at most one unanswered per type.
+//! Owns: nothing but the list of live streams. Must not: serve an unauthorized caller.
+
+use super::auth::{Authorizer, Caller, Denied};
+use crate::resource_set::ResourceSet;
+use crate::stub::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use crate::wire::server_state::{Event, ServerState};
+use ambit_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use ambit_runtime::drain;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, info, warn};
+
+/// Largest message in either direction.
+pub const MAX_MESSAGE: usize = 200 << 20;
+/// Responses waiting for a slow stream; it has at most one unanswered per type anyway.
+const QUEUE: usize = 8;
+/// How long a caller may take to say who it is.
+const AUTHORIZE: Duration = Duration::from_secs(10);
+
+/// What one stream did, for `/debug/syncz`.
+#[derive(Clone, Debug)]
+pub struct StreamStatus {
+    /// Node id the client gave.
+    pub node_id: String,
+    /// Who it is.
+    pub caller: Caller,
+    /// Type URL → everything sent has been answered.
+    pub acknowledged: BTreeMap<&'static str, bool>,
+}
+
+/// Counts over all streams.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    /// Responses sent, by type URL.
+    pub pushes: Mutex<BTreeMap<String, u64>>,
+    /// Responses refused by clients, by type URL.
+    pub rejects: Mutex<BTreeMap<String, u64>>,
+    /// Callers turned away.
+    pub denied: AtomicU64,
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    sets: watch::Receiver<Arc<ResourceSet>>,
+    authorizer: Arc<dyn Authorizer>,
+    streams: Arc<Mutex<BTreeMap<u64, StreamStatus>>>,
+    counters: Arc<ServerCounters>,
+    next_stream: Arc<AtomicU64>,
+    drain: drain::Watch,
+}
+
+impl Server {
+    /// Serves whatever `sets` holds. Streams end when `drain` begins.
+    pub fn new(
+        sets: watch::Receiver<Arc<ResourceSet>>,
+        authorizer: Arc<dyn Authorizer>,
+        drain: drain::Watch,
+    ) -> Self {
+        Self {
+            sets,
+            authorizer,
+            streams: Arc::default(),
+            counters: Arc::default(),
+            next_stream: Arc::default(),
+            drain,
+        }
+    }
+
+    /// The tonic service, with message limits set.
+    pub fn into_service(self) -> AggregatedDiscoveryServiceServer<impl AggregatedDiscoveryService> {
+        AggregatedDiscoveryServiceServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    /// Live streams.
+    pub fn streams(&self) -> Vec<StreamStatus> {
+        lock(&self.streams).values().cloned().collect()
+    }
+
+    /// Counts since start.
+    pub fn counters(&self) -> Arc<ServerCounters> {
+        self.counters.clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Plain maps: a panic elsewhere leaves them whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Server {
+    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let authorize = self.authorizer.authorize(request.metadata());
+        let caller = match tokio::time::timeout(AUTHORIZE, authorize).await {
+            Ok(Ok(caller)) => caller,
+            Ok(Err(denied)) => {
+                self.counters.denied.fetch_add(1, Ordering::Relaxed);
+                warn!(peer = ?request.remote_addr(), error = %denied, "xds stream denied");
+                return Err(match denied {
+                    Denied::Unauthenticated { .. } => Status::unauthenticated("authentication failure"),
+                    Denied::NotPermitted { .. } => Status::permission_denied("not permitted"),
+                });
+            }
+            Err(_) => return Err(Status::unauthenticated("authentication failure")),
+        };
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let stream = Stream {
+            id: self.next_stream.fetch_add(1, Ordering::Relaxed),
+            server: self.clone(),
+            state: ServerState::new(caller),
+            node_id: String::new(),
+            sender,
+        };
+        // The stream owns its task: it ends when the client goes, when the queue's other end is
+        // dropped with the response, or at drain.
+        #[allow(clippy::disallowed_methods, reason = "ends with the gRPC stream that started it")]
+        tokio::spawn(stream.serve(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+struct Stream {
+    id: u64,
+    server: Server,
+    state: ServerState,
+    node_id: String,
+    sender: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+}
+
+impl Stream {
+    async fn serve(mut self, mut requests: Streaming<DeltaDiscoveryRequest>) {
+        let mut sets = self.server.sets.clone();
+        let mut drain = self.server.drain.clone();
+        info!(caller = %self.state.caller(), "xds stream opened");
+        loop {
+            let set = sets.borrow_and_update().clone();
+            if self.push(&set).await.is_err() {
+                break;
+            }
+            tokio::select! {
+                request = requests.message() => match request {
+                    Ok(Some(request)) => {
+                        if !self.take(request).await { break }
+                    }
+                    Ok(None) => break,
+                    Err(status) => {
+                        debug!(caller = %self.state.caller(), error = %status, "xds stream broke");
+                        break;
+                    }
+                },
+                changed = sets.changed() => if changed.is_err() { break },
+                _ = drain.signalled() => break,
+                () = self.sender.closed() => break,
+            }
+        }
+        info!(caller = %self.state.caller(), node_id = self.node_id, "xds stream closed");
+    }
+
+    /// Sends all that is due.
+    async fn push(&mut self, set: &Arc<ResourceSet>) -> Result<(), ()> {
+        while let Some(response) = self.state.next_response(set) {
+            *lock(&self.server.counters.pushes).entry(response.type_url.clone()).or_default() += 1;
+            self.sender.send(Ok(response)).await.map_err(drop)?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// `false` ends the stream.
+    async fn take(&mut self, request: DeltaDiscoveryRequest) -> bool {
+        if let Some(node) = &request.node
+            && !node.id.is_empty()
+        {
+            self.node_id = node.id.chars().take(256).collect();
+        }
+        match self.state.on_request(request) {
+            Ok(Event::Nack { type_url, reason }) => {
+                *lock(&self.server.counters.rejects).entry(type_url.clone()).or_default() += 1;
+                warn!(caller = %self.state.caller(), type_url, error = reason, "xds resources refused by client");
+                true
+            }
+            Ok(_) => true,
+            Err(error) => {
+                warn!(caller = %self.state.caller(), %error, "xds stream ended");
+                let status = Status::permission_denied(error.to_string());
+                // The client may be gone already.
+                let _ = self.sender.send(Err(status)).await;
+                false
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let status = StreamStatus {
+            node_id: self.node_id.clone(),
+            caller: self.state.caller().clone(),
+            acknowledged: self.state.acknowledged().collect(),
+        };
+        lock(&self.server.streams).insert(self.id, status);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        lock(&self.server.streams).remove(&self.id);
+    }
+}

@@ -1,0 +1,35 @@
+//! Istio's own kinds: networking.istio.io and security.istio.io.
+//! Field names and meaning are istio/api's; fields Ambit does not execute are refused when read.
+
+mod authorization_policy;
+mod destination_rule;
+mod peer_authentication;
+mod virtual_service;
+
+pub use authorization_policy::{
+    Action, AuthorizationPolicySpec, Condition, ExtensionProvider, From, Operation, Rule, Source,
+    TargetRef, To,
+};
+pub(crate) use destination_rule::DESTINATION_RULE_UNSUPPORTED;
+pub use destination_rule::{
+    ConnectionPool, DestinationRuleSpec, LoadBalancer, SimpleLoadBalancer, Subset, TcpPool,
+    TlsMode, TlsSettings, TrafficPolicy,
+};
+pub use peer_authentication::{MutualTls, MutualTlsMode, PeerAuthenticationSpec};
+pub(crate) use virtual_service::VIRTUAL_SERVICE_UNSUPPORTED;
+pub use virtual_service::{
+    Abort, Delay, DerivePort, Destination, DirectResponse, DirectResponseBody, Fault,
+    HeaderOperations, Headers, HttpMatch, HttpRoute, Mirror, Percent, PortSelector, Redirect,
+    RegexRewrite, Retries, Rewrite, StringMatch, VirtualServiceSpec, WeightedDestination,
+};
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `selector`: pods by labels. An empty selector selects every pod of the namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Selector {
+    /// All must be equal.
+    pub match_labels: BTreeMap<String, String>,
+}

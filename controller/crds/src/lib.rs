@@ -1,0 +1,23 @@
+//! Kubernetes, Istio and Gateway API objects as Ambit reads them, and their validation.
+//! In: JSON values (from YAML files or an API server). Out: typed [`Object`]s, or [`FieldError`]s that
+//! name object, field and reason. One rule set for controller, statuses, webhook and `analyze`.
+//! Must not: look at any other object; no IO, no clock.
+//! Spec: istio/api networking v1, security v1; Gateway API v1; Kubernetes core v1, discovery v1.
+#![forbid(unsafe_code)]
+
+pub mod duration;
+mod error;
+pub mod gateway;
+pub mod istio;
+mod key;
+mod object;
+mod parse;
+pub mod validate;
+
+pub use error::{Code, FieldError, Severity};
+pub use key::{Kind, ObjectKey, ObjectRef};
+pub use object::{Object, Other, Resource};
+pub use validate::validate;
+
+#[cfg(test)]
+mod tests;

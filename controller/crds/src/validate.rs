@@ -1,0 +1,40 @@
+//! Meaning of one object, apart from all others: ranges, required and exclusive fields, expressions.
+//! In: a parsed [`Object`]. Out: every mistake at once, warnings among them.
+//! Must not: look at another object; cross-object checks belong to the index and `analyze`.
+
+mod authorization;
+mod destination_rule;
+mod gateway;
+mod http_route;
+mod peer_authentication;
+mod report;
+mod virtual_service;
+
+use crate::error::FieldError;
+use crate::object::Object;
+use report::Report;
+
+/// Judges one object. Only findings of [`crate::Severity::Error`] make it unusable.
+pub fn validate(object: &Object) -> Vec<FieldError> {
+    let mut report = Report::new(object);
+    match object {
+        Object::VirtualService(o) => virtual_service::check(&o.spec, &mut report),
+        Object::DestinationRule(o) => destination_rule::check(&o.spec, &mut report),
+        Object::AuthorizationPolicy(o) => {
+            let namespace = o.metadata.namespace.as_deref().unwrap_or("");
+            authorization::check(&o.spec, namespace, &mut report);
+        }
+        Object::PeerAuthentication(o) => peer_authentication::check(&o.spec, &mut report),
+        Object::Gateway(o) => gateway::check(&o.spec, &mut report),
+        Object::HttpRoute(o) => http_route::check(&o.spec, &mut report),
+        // The API server's own kinds are judged where they are read, field by field.
+        Object::Namespace(_)
+        | Object::Node(_)
+        | Object::ServiceAccount(_)
+        | Object::Pod(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Other(_) => {}
+    }
+    report.finish()
+}
