@@ -1,15 +1,14 @@
-//! Where objects come from and statuses go: the directory source.
-//! In: YAML files. Out: typed objects as batches of changes, and the problems of the rest.
-//! `document`, `merge` and `catalog` are pure; `directory` watches, `status` writes.
-//! Must not: drop a good object because another one is bad.
+//! Where objects come from and where statuses go.
+//! In: a directory of plain Kubernetes YAML and the status tree beside it. Out: [`Batch`]es of parsed
+//! [`ambit_crds::Object`]s with every problem; status documents written by rename.
+//! Owns: the last good version of every document. Must not: judge objects against each other.
+//! Spec: ARCHITECTURE.md, "The directory as an API".
 #![forbid(unsafe_code)]
 
-pub mod catalog;
+mod batch;
 pub mod directory;
-pub mod document;
-pub mod merge;
 pub mod status;
 
-pub use catalog::{Batch, Change, Problem};
-pub use directory::{Watch, WatchError, watch};
-pub use status::{StatusError, Writer};
+pub use batch::{Batch, Change, Problem};
+pub use directory::{Watch, WatchError, load, watch};
+pub use status::{WriteError, Writer};

@@ -29,7 +29,7 @@ pub struct Resource<S, T = Value> {
 /// An object of a kind Ambit does not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Other {
-    /// Identity; an absent name is empty.
+    /// Identity.
     pub key: ObjectKey,
 }
 
@@ -108,7 +108,17 @@ impl Object {
             return Err(fail("kind", "required"));
         };
         let kind = Kind::of(&group, kind);
+        for part in ["name", "namespace"] {
+            // `namespace: n` is a boolean in YAML; taking it for absent would move the object.
+            if value_is_no_text(map.get("metadata"), part) {
+                return Err(fail(&format!("metadata.{part}"), "must be text; quote it"));
+            }
+        }
         if let Kind::Other(_) = kind {
+            // Without a name it is no object, but perhaps the first half of one.
+            if named.name.is_empty() {
+                return Err(fail("metadata.name", "required"));
+            }
             let key = ObjectKey::new(kind, &named.namespace, &named.name);
             return Ok(Self::Other(Other { key }));
         }
@@ -199,6 +209,12 @@ impl Object {
     pub fn uid(&self) -> Option<&str> {
         self.metadata()?.uid.as_deref()
     }
+}
+
+fn value_is_no_text(metadata: Option<&Value>, part: &str) -> bool {
+    metadata
+        .and_then(|m| m.get(part))
+        .is_some_and(|v| !v.is_string())
 }
 
 /// What a document says it is, before anything is checked.

@@ -192,7 +192,7 @@ spec:
             "spec.subsets[0].trafficPolicy: not supported yet [AMB0001]",
         ]
     );
-    let values = "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: a}, spec: {host: a, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}, tls: {mode: SIMPLE}}, subsets: [{name: 'a/b', labels: {x: y}}, {name: c, labels: {x: y}}, {name: c, labels: {x: y}}]}}";
+    let values = "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: a}, spec: {host: a, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}, tls: {mode: SIMPLE}}, subsets: [{name: 'a/b', labels: {x: z}}, {name: c, labels: {x: z}}, {name: c, labels: {x: z}}]}}";
     assert_eq!(
         findings(values),
         [
@@ -385,6 +385,14 @@ fn identity_of_documents() {
         (
             "{apiVersion: v1, kind: Pod, metadata: {name: ../../etc}}",
             "metadata.name: must be lower-case letters, digits, `-` and `.`, at most 253 [IST0106]",
+        ),
+        (
+            "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: n}}",
+            "metadata.namespace: must be text; quote it [IST0106]",
+        ),
+        (
+            "{apiVersion: apps/v1, kind: Deploy}",
+            "metadata.name: required [IST0106]",
         ),
         (
             "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: ..}}",

@@ -37,6 +37,15 @@ pub enum AddressChange {
     Removed(LinkAddress),
 }
 
+impl AddressChange {
+    /// The address that came or went.
+    pub fn address(&self) -> LinkAddress {
+        match self {
+            Self::Added(address) | Self::Removed(address) => *address,
+        }
+    }
+}
+
 /// Changes of the addresses of one namespace. Changes the kernel could not queue end the stream:
 /// list again and open a new one.
 #[derive(Debug)]

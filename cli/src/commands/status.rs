@@ -1,0 +1,219 @@
+//! `ambit status`: one screen that says whether the mesh is well.
+//! Joins the controller's view of its streams with what each proxy says of itself, and names who
+//! did not answer.
+
+use crate::dump::ConfigDump;
+use crate::output::{self, Format, Verdict};
+use crate::target::{Process, Target};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What `-o json` prints.
+#[derive(Serialize)]
+struct Status {
+    controller: Controller,
+    proxies: Vec<Proxy>,
+    agents: Vec<Agent>,
+}
+
+#[derive(Serialize)]
+struct Controller {
+    answers: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Node id of each xDS stream → types and whether the last push was acknowledged.
+    streams: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    name: String,
+    role: String,
+    node: String,
+    pods: usize,
+    certificates: usize,
+    workloads: usize,
+    services: usize,
+    policies: usize,
+    connections: usize,
+    /// `in sync`, `no stream`, or why it did not answer.
+    state: String,
+    well: bool,
+}
+
+#[derive(Serialize)]
+struct Agent {
+    name: String,
+    node: String,
+    /// Flows that left or entered an enrolled pod without the proxy, by reason.
+    bypassed: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Prints the status. [`Verdict::Wrong`] when something does not answer or is not in sync.
+pub(crate) async fn run(target: &Target, format: Format) -> Result<Verdict> {
+    let controller = controller(target).await;
+    let mut proxies = Vec::new();
+    for role in ["ztunnel", "waypoint"] {
+        for process in target.processes(role) {
+            proxies.push(proxy(process, &controller).await);
+        }
+    }
+    let mut agents = Vec::new();
+    for process in target.processes("agent") {
+        agents.push(agent(process).await);
+    }
+    let well = controller.answers
+        && proxies.iter().all(|p| p.well)
+        && agents.iter().all(|a| a.error.is_none());
+    let status = Status { controller, proxies, agents };
+    if format == Format::Table {
+        print(&status);
+    } else {
+        output::value(&status, format)?;
+    }
+    Ok(if well { Verdict::Fine } else { Verdict::Wrong })
+}
+
+async fn controller(target: &Target) -> Controller {
+    let answer = async {
+        let process = target.processes("controller").next().context("there is none")?;
+        let text = process.admin("/debug/syncz").await?;
+        serde_json::from_str::<serde_json::Value>(&text).context("its /debug/syncz is not JSON")
+    };
+    match answer.await {
+        Ok(value) => Controller { answers: true, error: None, streams: streams(value) },
+        Err(e) => Controller {
+            answers: false,
+            error: Some(format!("{e:#}")),
+            streams: BTreeMap::new(),
+        },
+    }
+}
+
+/// `/debug/syncz` is a list with one object per stream, named by `proxy`.
+fn streams(value: serde_json::Value) -> BTreeMap<String, serde_json::Value> {
+    let serde_json::Value::Array(list) = value else {
+        return BTreeMap::new();
+    };
+    list.into_iter()
+        .filter_map(|v| Some((v.get("proxy")?.as_str()?.to_owned(), v)))
+        .collect()
+}
+
+async fn proxy(process: &Process, controller: &Controller) -> Proxy {
+    let dump = process
+        .admin("/config_dump")
+        .await
+        .and_then(|text| Ok(serde_json::from_str::<ConfigDump>(&text)?));
+    let (dump, error) = match dump {
+        Ok(dump) => (dump, None),
+        Err(e) => (ConfigDump::default(), Some(format!("{e:#}"))),
+    };
+    let stream = controller.streams.keys().any(|id| id.contains(&process.name));
+    let (state, well) = match (error, controller.answers, stream) {
+        (Some(e), ..) => (format!("did not answer: {e}"), false),
+        (None, false, _) => ("works from memory".to_owned(), true),
+        (None, true, true) => ("in sync".to_owned(), true),
+        (None, true, false) => ("no stream to the controller".to_owned(), false),
+    };
+    let connections = |s: &crate::dump::WorkloadState| {
+        s.connections.inbound.len() + s.connections.outbound.len()
+    };
+    Proxy {
+        name: process.name.clone(),
+        role: process.role.clone(),
+        node: process.node.clone().unwrap_or_default(),
+        pods: dump.workload_state.len(),
+        certificates: dump.certificates.len(),
+        workloads: dump.workloads.len(),
+        services: dump.services.len(),
+        policies: dump.policies.len(),
+        connections: dump.workload_state.values().map(connections).sum(),
+        state,
+        well,
+    }
+}
+
+async fn agent(process: &Process) -> Agent {
+    let (bypassed, error) = match process.metrics().await {
+        Ok(text) => (bypassed(&text), None),
+        Err(e) => (BTreeMap::new(), Some(format!("{e:#}"))),
+    };
+    Agent { name: process.name.clone(), node: process.node.clone().unwrap_or_default(), bypassed, error }
+}
+
+/// `ambit_capture_decisions_total{decision="…"}` lines whose decision let a flow past the proxy.
+fn bypassed(metrics: &str) -> BTreeMap<String, u64> {
+    metrics
+        .lines()
+        .filter_map(|line| {
+            let rest = line.strip_prefix("ambit_capture_decisions_total{")?;
+            let (labels, count) = rest.split_once("} ")?;
+            let decision = labels.split("decision=\"").nth(1)?.split('"').next()?;
+            let count = count.trim().parse().ok().filter(|n| *n > 0)?;
+            decision.contains("bypass").then(|| (decision.to_owned(), count))
+        })
+        .collect()
+}
+
+fn print(status: &Status) {
+    match &status.controller.error {
+        None => output::line(format_args!(
+            "controller: answers, {} streams",
+            status.controller.streams.len()
+        )),
+        Some(e) => output::line(format_args!("controller: does not answer ({e})")),
+    }
+    output::line("");
+    output::table(
+        &["PROXY", "NODE", "PODS", "CERTS", "WORKLOADS", "SERVICES", "POLICIES", "CONNECTIONS", "STATE"],
+        status.proxies.iter().map(|p| {
+            vec![
+                p.name.clone(),
+                p.node.clone(),
+                p.pods.to_string(),
+                p.certificates.to_string(),
+                p.workloads.to_string(),
+                p.services.to_string(),
+                p.policies.to_string(),
+                p.connections.to_string(),
+                p.state.clone(),
+            ]
+        }),
+    );
+    output::line("");
+    output::table(
+        &["AGENT", "NODE", "BYPASSED FLOWS"],
+        status.agents.iter().map(|a| {
+            let flows: Vec<_> = a.bypassed.iter().map(|(k, v)| format!("{k} {v}")).collect();
+            let text = match &a.error {
+                Some(e) => format!("did not answer: {e}"),
+                None if flows.is_empty() => "none".to_owned(),
+                None => flows.join(", "),
+            };
+            vec![a.name.clone(), a.node.clone(), text]
+        }),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_decisions_that_let_a_flow_past_count_as_bypassed() {
+        let text = "ambit_capture_decisions_total{decision=\"captured\"} 5\n\
+                    ambit_capture_decisions_total{decision=\"dns_bypassed\"} 2\n\
+                    ambit_capture_decisions_total{decision=\"udp_bypassed\"} 0\n";
+        assert_eq!(bypassed(text), [("dns_bypassed".to_owned(), 2)].into());
+    }
+
+    #[test]
+    fn streams_are_named_by_their_proxy() {
+        let value = serde_json::json!([{"proxy": "ztunnel-node-1.istio-system", "x": 1}, {"y": 2}]);
+        assert_eq!(streams(value).len(), 1);
+    }
+}

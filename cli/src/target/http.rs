@@ -1,0 +1,69 @@
+//! One HTTP/1.1 request to a process in another network namespace. Every wait has a deadline.
+
+use ambit_net::netns::Netns;
+use anyhow::{Context, Result, bail};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+/// A config dump of 100k workloads fits; an endless answer does not.
+const LARGEST_ANSWER: usize = 512 << 20;
+
+/// What is asked.
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    /// Bearer token.
+    pub(crate) token: Option<&'a str>,
+}
+
+/// Sends a request without a body and returns the answer's text; a status of 400 or more is an error.
+pub(crate) async fn request(netns: &Path, to: SocketAddr, ask: &Ask<'_>) -> Result<String> {
+    let dial = || TcpStream::connect_timeout(&to, DEADLINE);
+    let stream = Netns::open(netns)?.enter(dial)?.context("connect")?;
+    stream.set_nonblocking(true)?;
+    let stream = tokio::net::TcpStream::from_std(stream)?;
+    tokio::time::timeout(DEADLINE, exchange(stream, to, ask))
+        .await
+        .with_context(|| format!("no answer within {DEADLINE:?}"))?
+}
+
+async fn exchange(
+    stream: tokio::net::TcpStream,
+    to: SocketAddr,
+    ask: &Ask<'_>,
+) -> Result<String> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = http::Request::builder()
+        .method(ask.method)
+        .uri(ask.path)
+        .header("host", to.to_string());
+    if let Some(token) = ask.token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(Empty::<bytes::Bytes>::new())?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|e| anyhow::anyhow!(e))?
+            .to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if status.is_client_error() || status.is_server_error() {
+            bail!("{status}: {}", text.trim());
+        }
+        Ok(text)
+    };
+    // The connection is driven here, beside the request, and ends with it.
+    let (answer, _) = futures::future::join(answer, async {
+        let _ = connection.await;
+    })
+    .await;
+    answer
+}

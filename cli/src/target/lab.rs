@@ -1,0 +1,64 @@
+//! The file a lab leaves behind: every process with role, node, namespace, ports and token.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A running lab.
+#[derive(Debug, Deserialize)]
+pub(super) struct Lab {
+    pub(super) name: String,
+    pub(super) processes: Vec<Process>,
+}
+
+/// One process of the mesh.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Process {
+    /// Unique, for example `ztunnel-node-1`; of a waypoint the pod as `namespace/name`.
+    pub(crate) name: String,
+    /// `ztunnel`, `agent`, `controller`, `waypoint`.
+    pub(crate) role: String,
+    /// Node it runs on; the controller has none.
+    pub(crate) node: Option<String>,
+    /// None while it is away.
+    pub(crate) pid: Option<i32>,
+    /// Network namespace it runs in.
+    pub(super) netns: PathBuf,
+    /// Admin address (debug address of the controller).
+    pub(super) admin: Option<SocketAddr>,
+    /// Metrics address.
+    pub(super) metrics: Option<SocketAddr>,
+    /// Token it presents; the controller's debug pages ask for one.
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl Process {
+    /// Asks another port than the lab names.
+    pub(crate) fn set_admin_port(&mut self, port: u16) {
+        if port != ambit_api::ports::ADMIN
+            && let Some(address) = &mut self.admin
+        {
+            address.set_port(port);
+        }
+    }
+}
+
+/// Reads one lab file.
+pub(super) fn read(path: &Path) -> Result<Lab> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))
+}
+
+/// All running labs, by name.
+pub(super) fn list(dir: &Path) -> Result<Vec<Lab>> {
+    let mut paths: Vec<_> = match std::fs::read_dir(dir) {
+        Ok(entries) => entries.filter_map(Result::ok).map(|e| e.path()).collect(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).with_context(|| format!("list {}", dir.display())),
+    };
+    paths.retain(|p| p.extension().is_some_and(|e| e == "json"));
+    paths.sort();
+    paths.iter().map(|p| read(p)).collect()
+}

@@ -1,0 +1,245 @@
+//! The table of identities and the one loop that asks the authority.
+//! In: joins, leaves and time. Out: requests, and changes of the watched states.
+
+use super::{CertState, Priority, SecretSnapshot, Shared, StoreConfig};
+use crate::authority::{Authority, CaError, obtain};
+use crate::rotate;
+use crate::svid::Svid;
+use ambit_model::ids::SpiffeId;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: BTreeMap<SpiffeId, Entry>,
+    /// Tells an identity that was forgotten and came back from the one a late reply is for.
+    generations: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: u64,
+    state: watch::Sender<CertState>,
+    users: usize,
+    priority: Priority,
+    /// When the next request is due; `None` while one runs.
+    due: Option<Instant>,
+    /// When the certificate ends.
+    expires: Option<Instant>,
+    failures: u32,
+}
+
+/// A request to be made.
+struct Fetch {
+    id: SpiffeId,
+    generation: u64,
+}
+
+impl Table {
+    /// Adds a user.
+    pub(super) fn join(&mut self, id: &SpiffeId, priority: Priority) -> watch::Receiver<CertState> {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.users += 1;
+            entry.priority = entry.priority.min(priority);
+            return entry.state.subscribe();
+        }
+        self.generations += 1;
+        let (state, receiver) = watch::channel(CertState::default());
+        let entry = Entry {
+            generation: self.generations,
+            state,
+            users: 1,
+            priority,
+            due: Some(Instant::now()),
+            expires: None,
+            failures: 0,
+        };
+        self.entries.insert(id.clone(), entry);
+        receiver
+    }
+
+    /// Removes a user, and the entry with the last one.
+    pub(super) fn leave(&mut self, id: &SpiffeId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.users -= 1;
+            if entry.users == 0 {
+                self.entries.remove(id);
+            }
+        }
+    }
+
+    /// Somebody waits: true if the order of requests changed.
+    pub(super) fn hurry(&mut self, id: &SpiffeId) -> bool {
+        match self.entries.get_mut(id) {
+            Some(entry) if entry.priority > Priority::OnDemand => {
+                entry.priority = Priority::OnDemand;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Vec<SecretSnapshot> {
+        self.entries
+            .iter()
+            .map(|(identity, entry)| SecretSnapshot {
+                identity: identity.clone(),
+                state: entry.state.borrow().clone(),
+                users: entry.users,
+            })
+            .collect()
+    }
+
+    /// The most urgent request that is due, marked as running.
+    fn start_next(&mut self, now: Instant) -> Option<Fetch> {
+        let (id, entry) = self
+            .entries
+            .iter_mut()
+            .filter(|(_, e)| e.due.is_some_and(|due| due <= now))
+            .min_by_key(|(_, e)| (e.priority, e.due))?;
+        entry.due = None;
+        Some(Fetch {
+            id: id.clone(),
+            generation: entry.generation,
+        })
+    }
+
+    /// The next moment at which something is due or expires.
+    fn next_event(&self) -> Option<Instant> {
+        self.entries
+            .values()
+            .flat_map(|e| [e.due, e.expires])
+            .flatten()
+            .min()
+    }
+
+    /// The next expiry alone: what is left to wait for while no request may start.
+    fn next_expiry(&self) -> Option<Instant> {
+        self.entries.values().filter_map(|e| e.expires).min()
+    }
+
+    /// Withdraws certificates whose time is over.
+    fn expire(&mut self, now: Instant) {
+        for (id, entry) in &mut self.entries {
+            if entry.expires.is_some_and(|at| at <= now) {
+                entry.expires = None;
+                entry.priority = Priority::OnDemand;
+                warn!(identity = %id, "certificate expired before it could be renewed");
+                entry.state.send_modify(|state| state.svid = None);
+            }
+        }
+    }
+
+    fn finish(&mut self, fetch: &Fetch, result: Result<Svid, CaError>, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&fetch.id) else {
+            return;
+        };
+        if entry.generation != fetch.generation {
+            return;
+        }
+        match result {
+            Ok(svid) => entry.renewed(svid, now),
+            Err(error) => entry.failed(&fetch.id, error, now),
+        }
+    }
+}
+
+impl Entry {
+    fn renewed(&mut self, svid: Svid, now: Instant) {
+        let left = svid.remaining(SystemTime::now()).unwrap_or(Duration::ZERO);
+        debug!(identity = %svid.id(), serial = svid.serial(), ?left, "certificate received");
+        self.failures = 0;
+        self.priority = Priority::Renewal;
+        self.expires = Some(now + left);
+        // A certificate that is over on arrival is asked for again, but not in a tight loop.
+        let wait = rotate::renew_after(left, rand::random()).max(MINIMAL_WAIT);
+        self.due = Some(now + wait);
+        self.state.send_replace(CertState {
+            svid: Some(Arc::new(svid)),
+            error: None,
+        });
+    }
+
+    fn failed(&mut self, id: &SpiffeId, error: CaError, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        let wait = rotate::backoff(self.failures, rand::random());
+        warn!(identity = %id, error = %Chain(&error), retry_in = ?wait, "no certificate");
+        self.due = Some(now + wait);
+        self.state
+            .send_modify(|state| state.error = Some(Arc::new(error)));
+    }
+}
+
+/// Shortest time between two requests for one identity.
+const MINIMAL_WAIT: Duration = Duration::from_millis(200);
+
+/// Serves the table until dropped.
+pub(super) fn serve(
+    shared: Arc<Shared>,
+    authority: Arc<dyn Authority>,
+    config: StoreConfig,
+) -> impl Future<Output = ()> + Send + use<> {
+    let ask = move |fetch: Fetch| {
+        let authority = authority.clone();
+        async move {
+            let result = obtain(&*authority, &fetch.id, config.validity).await;
+            (fetch, result)
+        }
+    };
+    async move {
+        let mut running = FuturesUnordered::new();
+        loop {
+            let wake = {
+                let mut table = shared.table();
+                let now = Instant::now();
+                table.expire(now);
+                while running.len() < config.concurrency {
+                    let Some(fetch) = table.start_next(now) else {
+                        break;
+                    };
+                    running.push(ask(fetch));
+                }
+                if running.len() < config.concurrency {
+                    table.next_event()
+                } else {
+                    table.next_expiry()
+                }
+            };
+            tokio::select! {
+                () = shared.changed.notified() => {}
+                Some((fetch, result)) = running.next(), if !running.is_empty() => {
+                    shared.table().finish(&fetch, result, Instant::now());
+                }
+                () = until(wake) => {}
+            }
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An error with its causes, in one line.
+struct Chain<'a>(&'a (dyn std::error::Error + 'a));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! Mutual TLS between proxies.
+//! In: a byte stream, our [`Svid`], who the peer may be. Out: [`Secured`] with the peer's id.
+//! TLS 1.3 only, ALPN `h2`, no SNI, no resumption (so no tickets are made or kept), post-quantum
+//! key exchange preferred. Configurations are built once per certificate, not per handshake.
+//! Must not happen here: a handshake without a deadline.
+
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use stream::SecureStream;
+
+use crate::bundle::TrustBundle;
+use crate::svid::Svid;
+use crate::verify::{self, ExpectPeers, RequireTrustDomain, VerifyError};
+use ambit_model::ids::SpiffeId;
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig, CommonState, NamedGroup, ServerConfig};
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::io;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+/// ALPN protocol of HBONE.
+const ALPN: &[u8] = b"h2";
+/// Sealed bytes rustls may hold before a write stops: 16 records of 16 KiB per system call.
+const SEALED_AHEAD: usize = 256 * 1024;
+
+/// An established connection.
+#[derive(Debug)]
+pub struct Secured<T> {
+    /// The encrypted stream.
+    pub stream: SecureStream<T>,
+    /// The verified peer: the expected id it matched, or its first SPIFFE id.
+    pub peer: SpiffeId,
+    /// What kind of key exchange protects it.
+    pub key_exchange: KeyExchange,
+}
+
+/// Kind of key exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyExchange {
+    /// Elliptic curves only.
+    Classical,
+    /// Hybrid with ML-KEM: recorded traffic stays secret from a quantum computer.
+    PostQuantum,
+}
+
+/// Why there is no TLS connection.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// No end in time.
+    #[error("TLS handshake not done after {after:?}")]
+    Timeout {
+        /// The deadline.
+        after: Duration,
+    },
+    /// We refuse the peer's identity.
+    #[error("the peer's identity was refused")]
+    Peer(#[source] VerifyError),
+    /// The peer refuses us: it answered with an alert.
+    #[error("the peer refused the handshake with alert {alert}")]
+    Refused {
+        /// TLS alert name.
+        alert: String,
+    },
+    /// The peer did not choose `h2`.
+    #[error("the peer does not speak h2 (ALPN)")]
+    Alpn,
+    /// The peer broke the protocol.
+    #[error("the peer broke the TLS protocol")]
+    Protocol(#[source] rustls::Error),
+    /// The connection failed below TLS.
+    #[error("connection lost during the TLS handshake")]
+    Io(#[source] io::Error),
+}
+
+impl TlsError {
+    /// Sorts an error of the stream, during the handshake or of the first reads after it (with
+    /// TLS 1.3 a client learns only then that the server refused it).
+    pub fn from_io(error: io::Error) -> Self {
+        let Some(tls) = tls_error(&error) else {
+            return Self::Io(error);
+        };
+        match tls {
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+                match other.0.downcast_ref::<VerifyError>() {
+                    Some(refused) => Self::Peer(refused.clone()),
+                    None => Self::Protocol(tls.clone()),
+                }
+            }
+            rustls::Error::NoCertificatesPresented => Self::Peer(VerifyError::NoCertificate),
+            rustls::Error::AlertReceived(alert) => Self::Refused {
+                alert: format!("{alert:?}"),
+            },
+            rustls::Error::NoApplicationProtocol => Self::Alpn,
+            other => Self::Protocol(other.clone()),
+        }
+    }
+
+    /// True if this error of an established stream comes from TLS (an alert, a bad record) rather
+    /// than from the connection below it.
+    pub fn is_tls(error: &io::Error) -> bool {
+        tls_error(error).is_some()
+    }
+}
+
+/// Connects over `io` as `svid`; the server must be one of `expected` (none → always refused).
+///
+/// # Errors
+/// [`TlsError`]. A server that refuses our certificate may show it only at the first read.
+pub async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
+    io: T,
+    svid: &Svid,
+    expected: &Arc<[SpiffeId]>,
+    deadline: Duration,
+) -> Result<Secured<T>, TlsError> {
+    let mut config = svid.client_config().clone();
+    config
+        .dangerous()
+        .set_certificate_verifier(Arc::new(ExpectPeers {
+            bundle: svid.bundle().clone(),
+            expected: expected.clone(),
+        }));
+    // Required by the library; with SNI off it is neither sent nor checked.
+    let name = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, io);
+    let stream = tokio::time::timeout(deadline, handshake)
+        .await
+        .map_err(|_| TlsError::Timeout { after: deadline })?
+        .map_err(TlsError::from_io)?;
+    secured(TlsStream::Client(stream), |leaf| {
+        verify::ids_of(leaf)
+            .into_iter()
+            .find(|id| expected.contains(id))
+    })
+}
+
+/// Accepts over `io` as `svid`; the client must present an identity of our trust domain.
+///
+/// # Errors
+/// [`TlsError`].
+pub async fn accept<T: AsyncRead + AsyncWrite + Unpin>(
+    io: T,
+    svid: &Svid,
+    deadline: Duration,
+) -> Result<Secured<T>, TlsError> {
+    let handshake = TlsAcceptor::from(svid.server_config().clone()).accept(io);
+    let stream = tokio::time::timeout(deadline, handshake)
+        .await
+        .map_err(|_| TlsError::Timeout { after: deadline })?
+        .map_err(TlsError::from_io)?;
+    secured(TlsStream::Server(stream), verify::identity_of)
+}
+
+fn secured<T>(
+    mut stream: TlsStream<T>,
+    identify: impl FnOnce(&CertificateDer<'_>) -> Option<SpiffeId>,
+) -> Result<Secured<T>, TlsError> {
+    let state: &CommonState = match &mut stream {
+        TlsStream::Client(s) => {
+            s.get_mut().1.set_buffer_limit(Some(SEALED_AHEAD));
+            s.get_ref().1
+        }
+        TlsStream::Server(s) => {
+            s.get_mut().1.set_buffer_limit(Some(SEALED_AHEAD));
+            s.get_ref().1
+        }
+    };
+    if state.alpn_protocol() != Some(ALPN) {
+        return Err(TlsError::Alpn);
+    }
+    let peer = state
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .and_then(identify)
+        .ok_or(TlsError::Peer(VerifyError::NoIdentity))?;
+    let group = state.negotiated_key_exchange_group().map(|g| g.name());
+    let key_exchange = match group {
+        Some(NamedGroup::X25519MLKEM768 | NamedGroup::secp256r1MLKEM768 | NamedGroup::MLKEM768) => {
+            KeyExchange::PostQuantum
+        }
+        _ => KeyExchange::Classical,
+    };
+    Ok(Secured {
+        stream: SecureStream::new(stream),
+        peer,
+        key_exchange,
+    })
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Algorithms of both roles.
+pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        Arc::new(CryptoProvider {
+            cipher_suites: vec![
+                aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+                aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            ],
+            kx_groups: vec![
+                aws_lc_rs::kx_group::X25519MLKEM768,
+                aws_lc_rs::kx_group::X25519,
+                aws_lc_rs::kx_group::SECP256R1,
+                aws_lc_rs::kx_group::SECP384R1,
+            ],
+            ..aws_lc_rs::default_provider()
+        })
+    });
+    &PROVIDER
+}
+
+pub(crate) fn client_config(certified: &Arc<CertifiedKey>, bundle: &Arc<TrustBundle>) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ExpectPeers {
+            bundle: bundle.clone(),
+            expected: Arc::new([]),
+        }))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_sni = false;
+    config.resumption = Resumption::disabled();
+    config
+}
+
+pub(crate) fn server_config(
+    certified: &Arc<CertifiedKey>,
+    bundle: &Arc<TrustBundle>,
+    trust_domain: &str,
+) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .with_client_cert_verifier(Arc::new(RequireTrustDomain {
+            bundle: bundle.clone(),
+            trust_domain: trust_domain.into(),
+        }))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Arc::new(config)
+}

@@ -1,0 +1,57 @@
+//! What is the same for the whole mesh.
+
+use std::net::Ipv4Addr;
+
+/// Settings of the mesh that shape the output.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// Id of the cluster, first part of every workload uid.
+    pub cluster_id: String,
+    /// Trust domain of every identity.
+    pub trust_domain: String,
+    /// Domain of service hostnames.
+    pub cluster_domain: String,
+    /// Namespace whose policies apply to the whole mesh.
+    pub root_namespace: String,
+    /// Network of every address; empty for the only one.
+    pub network: String,
+    /// Image of generated waypoint pods; empty: none are generated.
+    pub waypoint_image: String,
+    /// First address and prefix length of the block that generated Services get addresses from.
+    pub service_block: (Ipv4Addr, u8),
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            cluster_id: "Kubernetes".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            network: String::new(),
+            waypoint_image: "ambit/waypoint".to_owned(),
+            service_block: (Ipv4Addr::new(10, 96, 128, 0), 17),
+        }
+    }
+}
+
+impl MeshConfig {
+    /// `<name>.<namespace>.svc.<domain>`.
+    pub(crate) fn hostname(&self, namespace: &str, name: &str) -> String {
+        format!("{name}.{namespace}.svc.{}", self.cluster_domain)
+    }
+
+    /// `<namespace>/<hostname>`, the resource name of a Kubernetes Service.
+    pub(crate) fn service_key(&self, namespace: &str, name: &str) -> String {
+        format!("{namespace}/{}", self.hostname(namespace, name))
+    }
+
+    /// The trust domain as resources carry it: left out when it is the default.
+    pub(crate) fn wire_trust_domain(&self) -> String {
+        if self.trust_domain == ambit_model::ids::DEFAULT_TRUST_DOMAIN {
+            String::new()
+        } else {
+            self.trust_domain.clone()
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! One derivation: gateways first, then waypoints, policies, services, workloads, routes.
+//! In: the world. Out: everything there should be; the index compares it with what there was.
+
+use crate::plan::Wanted;
+use crate::policies::Attachments;
+use crate::resource::Resources;
+use crate::routes;
+use crate::statuses::Statuses;
+use crate::waypoints::Waypoints;
+use crate::workloads::{self, Context};
+use crate::world::World;
+use crate::{deployer, endpoint_slices, gateways, peer_authentication, policies, services};
+use std::collections::BTreeSet;
+
+/// What a derivation puts out.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    pub(crate) resources: Resources,
+    pub(crate) statuses: Statuses,
+    pub(crate) wanted: Wanted,
+}
+
+/// What outlives a derivation.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Gateways `<namespace>/<name>` that were ready once: traffic through one that is gone is
+    /// refused, not sent around it.
+    pub(crate) seen_waypoints: BTreeSet<String>,
+}
+
+/// Derives everything.
+pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
+    let mut out = Out::default();
+    let gateways = gateways::derive(world);
+    deployer::derive(world, &gateways, &mut out);
+    memory.seen_waypoints.extend(
+        gateways
+            .values()
+            .filter(|g| g.address.is_some())
+            .map(|g| g.key.clone()),
+    );
+    let waypoints = Waypoints::new(&gateways, &memory.seen_waypoints);
+    let services = services::derive(world, &waypoints, &mut out);
+    let peers = peer_authentication::derive(world, &mut out);
+    let policies = Attachments::new(policies::derive(world, &mut out), peers);
+    let context = Context {
+        world,
+        waypoints: &waypoints,
+        services: &services,
+        policies: &policies,
+    };
+    let mut members = workloads::derive(&context, &mut out);
+    members.extend(endpoint_slices::derive(world, &services, &mut out));
+    routes::derive(world, &gateways, &services, &members, &mut out);
+    out
+}

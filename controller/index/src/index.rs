@@ -1,0 +1,167 @@
+//! The index: objects, and what was put out last.
+
+use crate::config::MeshConfig;
+use crate::derive::{Memory, derive};
+use crate::plan::{Plan, Wanted};
+use crate::resource::{ResourceChange, Resources};
+use crate::statuses::Condition;
+use crate::workloads;
+use crate::world::{World, name_of};
+use ambit_crds::{Object, ObjectKey};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Condition of an object that several documents define.
+const UNIQUE: &str = "ambit.io/Unique";
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The object is new or differs.
+    Upsert(Arc<Object>),
+    /// The object is gone.
+    Delete(ObjectKey),
+}
+
+/// A document of an object that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is wrong, in these words.
+    Invalid(String),
+    /// Another document defines the object, in these words.
+    Duplicate(String),
+}
+
+/// What a batch of changes leads to.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Resources that are new, differ or are gone.
+    pub resources: Vec<ResourceChange>,
+    /// Writes to do.
+    pub plan: Plan,
+}
+
+/// A pod as certificate authorization needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodIdentity {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// `metadata.uid`; empty when absent.
+    pub uid: String,
+    /// `spec.serviceAccountName`, `default` when unset.
+    pub service_account: String,
+    /// `spec.nodeName`; empty while unscheduled.
+    pub node: String,
+    /// `status.phase` is Succeeded or Failed.
+    pub ended: bool,
+}
+
+/// Objects and the output they led to.
+#[derive(Debug)]
+pub struct Index {
+    config: MeshConfig,
+    objects: BTreeMap<ObjectKey, Arc<Object>>,
+    refused: BTreeMap<ObjectKey, Refusal>,
+    resources: Resources,
+    wanted: Wanted,
+    memory: Memory,
+}
+
+impl Index {
+    /// Nothing yet.
+    pub fn new(config: MeshConfig) -> Self {
+        Self {
+            config,
+            objects: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            resources: Resources::default(),
+            wanted: Wanted::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// Takes over a batch of changes and derives everything anew.
+    pub fn apply(&mut self, changes: Vec<Change>) -> Output {
+        for change in changes {
+            match change {
+                Change::Upsert(object) => drop(self.objects.insert(object.key(), object)),
+                Change::Delete(key) => drop(self.objects.remove(&key)),
+            }
+        }
+        self.derive()
+    }
+
+    /// Sets which objects have a document that is refused, and why; a good former version of such an
+    /// object stays in use. Takes effect with the next [`Index::apply`].
+    pub fn set_refused(&mut self, refused: BTreeMap<ObjectKey, Refusal>) {
+        self.refused = refused;
+    }
+
+    /// The objects in use.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// An object in use.
+    pub fn object(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key).map(|object| &**object)
+    }
+
+    /// Every pod, for certificate authorization.
+    pub fn pods(&self) -> impl Iterator<Item = PodIdentity> {
+        self.objects.values().filter_map(|object| {
+            let Object::Pod(pod) = &**object else {
+                return None;
+            };
+            let (namespace, name) = name_of(&pod.metadata);
+            let spec = pod.spec.as_ref()?;
+            Some(PodIdentity {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                uid: pod.metadata.uid.clone().unwrap_or_default(),
+                service_account: workloads::account(spec).to_owned(),
+                node: spec.node_name.clone().unwrap_or_default(),
+                ended: workloads::ended(pod),
+            })
+        })
+    }
+
+    /// Service accounts `<namespace>/<name>` that gateways of ours run with.
+    pub fn gateway_accounts(&self) -> Vec<String> {
+        self.objects
+            .values()
+            .filter_map(|object| match &**object {
+                Object::Gateway(gateway) if crate::gateways::is_ours(&gateway.spec) => {
+                    let (namespace, name) = name_of(&gateway.metadata);
+                    Some(format!("{namespace}/{name}"))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn derive(&mut self) -> Output {
+        let world = World::new(&self.config, &self.objects);
+        let mut out = derive(&world, &mut self.memory);
+        for (key, refusal) in &self.refused {
+            let condition = match refusal {
+                Refusal::Invalid(message) => Condition::rejected("Invalid", message),
+                Refusal::Duplicate(message) => {
+                    Condition::new(UNIQUE, false, "Duplicate", message)
+                }
+            };
+            out.statuses.condition(key.clone(), condition);
+        }
+        let mut wanted = out.wanted;
+        out.statuses.into_wanted(&mut wanted);
+        let output = Output {
+            resources: out.resources.changes_since(&self.resources),
+            plan: wanted.plan_since(&self.wanted),
+        };
+        self.resources = out.resources;
+        self.wanted = wanted;
+        output
+    }
+}

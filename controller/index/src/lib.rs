@@ -1,0 +1,36 @@
+//! Objects in, xDS resources and a plan of writes out. Pure: the same objects always give the same
+//! output, whatever the order they came in.
+//! In: [`ambit_crds::Object`]s by way of [`Index::apply`]. Out: [`Output`]: the resources that
+//! changed and the writes to do.
+//! Owns: the objects and what was put out last. Must not happen here: IO, a clock, randomness.
+//! Every batch is derived anew from all objects and compared with the last output: O(objects).
+//! Spec: Istio's ambient index (`istio.workload.Address`, `istio.security.Authorization`), and
+//! `ambit.route.v1`.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod plan;
+pub mod resource;
+
+mod address_pool;
+mod age;
+mod deployer;
+mod derive;
+mod endpoint_slices;
+mod gateways;
+mod index;
+mod peer_authentication;
+mod policies;
+mod ports;
+mod routes;
+mod selector;
+mod services;
+mod statuses;
+mod waypoints;
+mod workloads;
+mod world;
+
+pub use config::MeshConfig;
+pub use index::{Change, Index, Output, PodIdentity, Refusal};
+pub use plan::{Plan, Write};
+pub use resource::{Audience, Resource, ResourceChange};

@@ -1,0 +1,95 @@
+//! Writes to do. The index only plans; the controller's writer executes.
+
+use ambit_crds::ObjectKey;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Writes of one batch, in the order of their keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What to do.
+    pub writes: Vec<Write>,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Set the status of an object. Conditions carry no `lastTransitionTime`: the writer adds it.
+    Status {
+        /// Which object.
+        key: ObjectKey,
+        /// The whole `status`.
+        status: Value,
+    },
+    /// Create or replace an object that we generate.
+    Object {
+        /// Which object.
+        key: ObjectKey,
+        /// The whole object.
+        value: Value,
+    },
+    /// Withdraw what we wrote for an object: our status, or the object we generated.
+    Remove {
+        /// Which object.
+        key: ObjectKey,
+    },
+}
+
+/// Everything that should be written, by object.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted(BTreeMap<ObjectKey, Want>);
+
+#[derive(Debug, PartialEq)]
+enum Want {
+    Status(Value),
+    Object(Value),
+    Absent,
+}
+
+impl Wanted {
+    /// A status to have; of an object that we generate it becomes a part.
+    pub(crate) fn status(&mut self, key: ObjectKey, status: Value) {
+        match self.0.get_mut(&key) {
+            Some(Want::Object(value)) => value["status"] = status,
+            Some(Want::Absent) => {}
+            _ => drop(self.0.insert(key, Want::Status(status))),
+        }
+    }
+
+    /// An object to have.
+    pub(crate) fn object(&mut self, key: ObjectKey, value: Value) {
+        self.0.insert(key, Want::Object(value));
+    }
+
+    /// An object that we generated once and that must go.
+    pub(crate) fn absent(&mut self, key: ObjectKey) {
+        self.0.insert(key, Want::Absent);
+    }
+
+    /// The writes that lead from `former` to here.
+    pub(crate) fn plan_since(&self, former: &Self) -> Plan {
+        let gone = former
+            .0
+            .iter()
+            .filter(|(key, want)| **want != Want::Absent && !self.0.contains_key(key))
+            .map(|(key, _)| Write::Remove { key: key.clone() });
+        let set = self
+            .0
+            .iter()
+            .filter(|(key, want)| former.0.get(key) != Some(want))
+            .map(|(key, want)| match want {
+                Want::Status(status) => Write::Status {
+                    key: key.clone(),
+                    status: status.clone(),
+                },
+                Want::Object(value) => Write::Object {
+                    key: key.clone(),
+                    value: value.clone(),
+                },
+                Want::Absent => Write::Remove { key: key.clone() },
+            });
+        Plan {
+            writes: gone.chain(set).collect(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Routes → `ambit.route.v1`: what each waypoint does with each port of each service bound to it.
+//! In: bound services, HTTPRoutes, VirtualServices, DestinationRules, workloads. Out: Router,
+//! Cluster and Endpoints resources for the gateways, and statuses of the routes.
+//! Precedence per service port: an HTTPRoute attached to the service, else VirtualServices (oldest
+//! first, one after the other), else the default route. The loser's status says so.
+
+mod clusters;
+mod destination_rule;
+mod hosts;
+mod http_route;
+mod parts;
+mod virtual_service;
+
+use crate::derive::Out;
+use crate::gateways::GatewayFact;
+use crate::resource::{Audience, Resource};
+use crate::services::{PortFact, ServiceFact};
+use crate::statuses::Condition;
+use crate::workloads::Member;
+use crate::world::{Name, World};
+use ambit_api::{route as pb, type_urls, workload::AppProtocol};
+use ambit_crds::ObjectKey;
+use clusters::Clusters;
+use hosts::Hosts;
+use std::collections::BTreeMap;
+
+/// Condition of a route object: whether any waypoint runs it.
+const BOUND: &str = "ambit.io/Bound";
+
+/// The port of a service at a gateway that routes are compiled for.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'t, 'a> {
+    pub(crate) gateway: &'t GatewayFact<'a>,
+    pub(crate) service: &'t ServiceFact<'a>,
+    pub(crate) port: PortFact,
+}
+
+/// What compiling routes reads and collects.
+pub(crate) struct Compiler<'t, 'a> {
+    pub(crate) world: &'t World<'a>,
+    pub(crate) hosts: Hosts<'t, 'a>,
+    pub(crate) clusters: Clusters<'t, 'a>,
+    /// What each route object is told.
+    pub(crate) remarks: BTreeMap<ObjectKey, Remarks>,
+}
+
+/// What one route object is told.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    /// It runs somewhere.
+    pub(crate) used: bool,
+    /// Things that do not work as written, once each.
+    pub(crate) problems: Vec<String>,
+    /// Why it does not run somewhere.
+    pub(crate) losses: Vec<String>,
+}
+
+impl Remarks {
+    pub(crate) fn problem(&mut self, text: String) {
+        if !self.problems.contains(&text) {
+            self.problems.push(text);
+        }
+    }
+
+    pub(crate) fn loss(&mut self, text: String) {
+        if !self.losses.contains(&text) {
+            self.losses.push(text);
+        }
+    }
+}
+
+/// Derives everything for the gateways of ours.
+pub(crate) fn derive<'a>(
+    world: &World<'a>,
+    gateways: &BTreeMap<Name<'a>, GatewayFact<'a>>,
+    services: &[ServiceFact<'a>],
+    members: &[Member<'a>],
+    out: &mut Out,
+) {
+    let mut compiler = Compiler {
+        world,
+        hosts: Hosts::new(world.config, services),
+        clusters: Clusters::default(),
+        remarks: BTreeMap::new(),
+    };
+    let ours: BTreeMap<&str, &GatewayFact<'a>> = gateways
+        .values()
+        .filter(|g| g.ours)
+        .map(|g| (g.key.as_str(), g))
+        .collect();
+    for service in services {
+        let gateway = service.waypoint.as_deref().and_then(|key| ours.get(key));
+        let Some(gateway) = gateway.filter(|_| service.has_address()) else {
+            continue;
+        };
+        for port in &service.ports {
+            let target = Target {
+                gateway,
+                service,
+                port: *port,
+            };
+            put_router(compiler.router(target), gateway, out);
+        }
+    }
+    destination_rule::report(world, out);
+    http_route::report(&compiler, out);
+    compiler.clusters.put(world, members, out);
+    virtual_service::report(world, &mut compiler.remarks);
+    for (key, remarks) in compiler.remarks {
+        say(key, &remarks, out);
+    }
+}
+
+/// Tells a VirtualService what became of it. HTTPRoutes are told in their own form.
+fn say(key: ObjectKey, remarks: &Remarks, out: &mut Out) {
+    if key.kind != ambit_crds::Kind::VirtualService {
+        return;
+    }
+    let (met, reason, message) = match (&remarks.losses[..], remarks.used) {
+        ([], true) => (true, "Bound", "runs at the waypoint of its hosts".to_owned()),
+        ([], false) => (
+            false,
+            "NoWaypoint",
+            "no waypoint serves its hosts; it has no effect".to_owned(),
+        ),
+        (losses, _) => (false, "Conflicted", losses.join("; ")),
+    };
+    let bound = Condition::new(BOUND, met, reason, message);
+    out.statuses.condition(key.clone(), bound);
+    let accepted = if remarks.problems.is_empty() {
+        Condition::new(crate::statuses::ACCEPTED, true, "Accepted", "valid")
+    } else {
+        Condition::rejected("ReferenceNotFound", remarks.problems.join("; "))
+    };
+    out.statuses.condition(key, accepted);
+}
+
+fn put_router(router: pb::Router, gateway: &GatewayFact<'_>, out: &mut Out) {
+    let name = format!("{}/{}/{}", router.gateway, router.service, router.port);
+    let audience = Audience::Gateways([gateway.key.clone()].into());
+    let resource = Resource::new(&router, Vec::new(), audience);
+    out.resources.put(type_urls::ROUTER, name, resource);
+}
+
+impl<'t, 'a> Compiler<'t, 'a> {
+    fn router(&mut self, target: Target<'t, 'a>) -> pb::Router {
+        let protocol = protocol(target.port.protocol);
+        let own = self.clusters.need(target, target.service, target.port, "");
+        let all = || {
+            vec![pb::WeightedCluster {
+                cluster: own.clone(),
+                weight: 1,
+                ..Default::default()
+            }]
+        };
+        let http = match protocol {
+            pb::Protocol::Tcp => Vec::new(),
+            _ => self.http(target).unwrap_or_else(|| vec![parts::default_route(all())]),
+        };
+        let tcp = match protocol {
+            pb::Protocol::Tcp | pb::Protocol::Auto => vec![pb::TcpRoute {
+                source: "default".to_owned(),
+                clusters: all(),
+            }],
+            _ => Vec::new(),
+        };
+        pb::Router {
+            gateway: target.gateway.key.clone(),
+            service: target.service.key.clone(),
+            port: target.port.number.into(),
+            protocol: protocol.into(),
+            http,
+            tcp,
+        }
+    }
+
+    /// Routes of the objects that are for this port; `None` when there is none.
+    fn http(&mut self, target: Target<'t, 'a>) -> Option<Vec<pb::HttpRoute>> {
+        let http_routes = http_route::attached(self.world, target);
+        let virtual_services = virtual_service::applicable(self.world, &self.hosts, target);
+        if !http_routes.is_empty() {
+            for vs in virtual_services {
+                let winner = http_routes.iter().map(|r| r.name()).collect::<Vec<_>>();
+                self.remarks(vs.key()).loss(format!(
+                    "HTTPRoute {} is attached to {} port {} and runs instead",
+                    winner.join(", "),
+                    target.service.key,
+                    target.port.number
+                ));
+            }
+            return Some(http_route::compile(self, &http_routes, target));
+        }
+        if virtual_services.is_empty() {
+            return None;
+        }
+        Some(virtual_service::compile(self, &virtual_services, target))
+    }
+
+    pub(crate) fn remarks(&mut self, key: ObjectKey) -> &mut Remarks {
+        self.remarks.entry(key).or_default()
+    }
+}
+
+pub(crate) fn protocol(app: AppProtocol) -> pb::Protocol {
+    match app {
+        AppProtocol::Unknown => pb::Protocol::Auto,
+        AppProtocol::Http11 => pb::Protocol::Http1,
+        AppProtocol::Http2 => pb::Protocol::Http2,
+        AppProtocol::Grpc => pb::Protocol::Grpc,
+        // TLS is not terminated for the application.
+        AppProtocol::Tcp | AppProtocol::Tls => pb::Protocol::Tcp,
+    }
+}

@@ -1,0 +1,112 @@
+//! Hosts as VirtualServices and DestinationRules write them, and who may see an object.
+//! A name without a dot is a service of the object's own namespace; one that ends in `.svc` lacks
+//! the cluster domain; every other name is full.
+
+use crate::config::MeshConfig;
+use crate::services::ServiceFact;
+use std::collections::BTreeMap;
+
+/// Services by hostname.
+pub(crate) struct Hosts<'t, 'a> {
+    config: &'t MeshConfig,
+    by_hostname: BTreeMap<&'t str, &'t ServiceFact<'a>>,
+}
+
+impl<'t, 'a> Hosts<'t, 'a> {
+    pub(crate) fn new(config: &'t MeshConfig, services: &'t [ServiceFact<'a>]) -> Self {
+        Self {
+            config,
+            by_hostname: services.iter().map(|s| (s.hostname.as_str(), s)).collect(),
+        }
+    }
+
+    /// The service that a host of an object in `namespace` means.
+    pub(crate) fn service(&self, host: &str, namespace: &str) -> Option<&'t ServiceFact<'a>> {
+        let full = full_name(self.config, host, namespace);
+        self.by_hostname.get(full.as_str()).copied()
+    }
+
+    /// The service of an object in `namespace`, by name.
+    pub(crate) fn named(&self, namespace: &str, name: &str) -> Option<&'t ServiceFact<'a>> {
+        let full = self.config.hostname(namespace, name);
+        self.by_hostname.get(full.as_str()).copied()
+    }
+
+    /// How well a host matches a hostname; higher is more specific.
+    pub(crate) fn fit(&self, host: &str, namespace: &str, hostname: &str) -> Option<usize> {
+        fit(&full_name(self.config, host, namespace), hostname)
+    }
+}
+
+/// A host written in full.
+pub(crate) fn full_name(config: &MeshConfig, host: &str, namespace: &str) -> String {
+    if host.contains('*') {
+        host.to_owned()
+    } else if !host.contains('.') {
+        config.hostname(namespace, host)
+    } else if host.ends_with(".svc") {
+        format!("{host}.{}", config.cluster_domain)
+    } else {
+        host.to_owned()
+    }
+}
+
+/// Exact beats a longer wildcard suffix, which beats a shorter one.
+pub(crate) fn fit(host: &str, hostname: &str) -> Option<usize> {
+    match host.strip_prefix('*') {
+        None => (host == hostname).then_some(usize::MAX),
+        Some(suffix) => (hostname.len() > suffix.len() && hostname.ends_with(suffix))
+            .then_some(suffix.len()),
+    }
+}
+
+/// Whether `exportTo` of an object in `own` lets `client` see it.
+pub(crate) fn visible(export_to: &[String], own: &str, client: &str) -> bool {
+    let admits = |entry: &String| match entry.as_str() {
+        "*" => true,
+        "." => own == client,
+        "~" => false,
+        name => name == client,
+    };
+    export_to.is_empty() || export_to.iter().any(admits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_completed_as_users_expect() {
+        let config = MeshConfig::default();
+        for (host, full) in [
+            ("reviews", "reviews.ns.svc.cluster.local"),
+            ("reviews.other.svc", "reviews.other.svc.cluster.local"),
+            ("reviews.other.svc.cluster.local", "reviews.other.svc.cluster.local"),
+            ("example.com", "example.com"),
+            ("*.example.com", "*.example.com"),
+        ] {
+            assert_eq!(full_name(&config, host, "ns"), full);
+        }
+    }
+
+    #[test]
+    fn the_most_specific_host_wins() {
+        let name = "a.ns.svc.cluster.local";
+        assert_eq!(fit(name, name), Some(usize::MAX));
+        assert!(fit("*.ns.svc.cluster.local", name) > fit("*.cluster.local", name));
+        assert!(fit("*", name).is_some());
+        assert_eq!(fit("*.other", name), None);
+        assert_eq!(fit("b", name), None);
+    }
+
+    #[test]
+    fn export_to_is_obeyed() {
+        let list = |items: &[&str]| items.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert!(visible(&[], "a", "b"));
+        assert!(visible(&list(&["*"]), "a", "b"));
+        assert!(!visible(&list(&["."]), "a", "b"));
+        assert!(visible(&list(&["."]), "a", "a"));
+        assert!(visible(&list(&["b"]), "a", "b"));
+        assert!(!visible(&list(&["~"]), "a", "a"));
+    }
+}

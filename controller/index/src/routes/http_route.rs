@@ -1,0 +1,219 @@
+//! HTTPRoute → routes of one service port at one waypoint.
+//! Applies: a parentRef to the service (and, if given, the port) from the service's own namespace.
+//! Every match of every rule becomes a route; they are ordered by specificity as Gateway API says:
+//! exact path, longer prefix, method, more headers, more query parameters, then the older object,
+//! then the order of rules. No match is 404.
+//! Source: Gateway API v1 HTTPRoute, GEP-1426.
+
+mod filters;
+mod order;
+mod status;
+
+use super::{Compiler, Target, parts};
+use crate::world::{World, name_of};
+use ambit_api::route as pb;
+use ambit_crds::gateway::{BackendRef, HttpRouteSpec, ParentRef, RouteRule};
+use ambit_crds::{Kind, ObjectKey, Resource};
+use pb::http_route::Action;
+
+pub(crate) use status::report;
+
+/// Names a cluster that nobody defines: its requests fail with 500.
+const NOWHERE: &str = "-/invalid/0";
+
+/// An HTTPRoute that applies to a target.
+#[derive(Clone, Copy)]
+pub(crate) struct Attached<'a> {
+    object: &'a Resource<HttpRouteSpec>,
+}
+
+impl Attached<'_> {
+    /// `<namespace>/<name>`.
+    pub(crate) fn name(&self) -> String {
+        let (namespace, name) = name_of(&self.object.metadata);
+        format!("{namespace}/{name}")
+    }
+}
+
+fn key(object: &Resource<HttpRouteSpec>) -> ObjectKey {
+    let (namespace, name) = name_of(&object.metadata);
+    ObjectKey::new(Kind::HttpRoute, namespace, name)
+}
+
+/// Whether a parentRef is to a Service.
+fn is_service(parent: &ParentRef) -> bool {
+    let group = parent.group.as_deref();
+    parent.kind.as_deref() == Some("Service") && matches!(group, Some("" | "core"))
+}
+
+/// Those that apply, oldest first.
+pub(crate) fn attached<'a>(world: &World<'a>, target: Target<'_, 'a>) -> Vec<Attached<'a>> {
+    let applies = |object: &&'a Resource<HttpRouteSpec>| {
+        let (namespace, _) = name_of(&object.metadata);
+        namespace == target.service.namespace
+            && object.spec.parent_refs.iter().any(|parent| {
+                is_service(parent)
+                    && parent.namespace.as_deref().unwrap_or(namespace) == target.service.namespace
+                    && parent.name == target.service.name
+                    && parent.port.is_none_or(|port| port == target.port.number)
+            })
+    };
+    let routes = world.http_routes.iter().copied().filter(applies);
+    routes.map(|object| Attached { object }).collect()
+}
+
+/// Compiles them into one order.
+pub(crate) fn compile<'t, 'a>(
+    compiler: &mut Compiler<'t, 'a>,
+    all: &[Attached<'a>],
+    target: Target<'t, 'a>,
+) -> Vec<pb::HttpRoute> {
+    let mut routes = Vec::new();
+    for attached in all {
+        compiler.remarks(key(attached.object)).used = true;
+        for (i, rule) in attached.object.spec.rules.iter().enumerate() {
+            let mut one = One {
+                compiler,
+                target,
+                object: attached.object,
+                path: format!("spec.rules[{i}]"),
+            };
+            routes.extend(one.routes(rule));
+        }
+        if attached.object.spec.rules.is_empty() {
+            // No rule at all matches every path and forwards nowhere (Gateway API default rule).
+            let rule = RouteRule::default();
+            let mut one = One {
+                compiler,
+                target,
+                object: attached.object,
+                path: "spec.rules".to_owned(),
+            };
+            routes.extend(one.routes(&rule));
+        }
+    }
+    order::sort(&mut routes);
+    routes.into_iter().map(|(_, route)| route).collect()
+}
+
+/// One rule being compiled.
+struct One<'c, 't, 'a> {
+    compiler: &'c mut Compiler<'t, 'a>,
+    target: Target<'t, 'a>,
+    object: &'a Resource<HttpRouteSpec>,
+    path: String,
+}
+
+impl One<'_, '_, '_> {
+    fn routes(&mut self, rule: &RouteRule) -> Vec<(order::Weight, pb::HttpRoute)> {
+        let base = self.base(rule);
+        let every = [ambit_crds::gateway::RouteMatch::default()];
+        let matches = if rule.matches.is_empty() {
+            &every[..]
+        } else {
+            &rule.matches[..]
+        };
+        matches
+            .iter()
+            .map(|m| {
+                let route = pb::HttpRoute {
+                    matches: filters::matches(m).into_iter().collect(),
+                    ..base.clone()
+                };
+                (order::Weight::of(m), route)
+            })
+            .collect()
+    }
+
+    fn base(&mut self, rule: &RouteRule) -> pb::HttpRoute {
+        let mut applied = filters::Applied::of(&rule.filters);
+        let action = match applied.redirect.take() {
+            Some(redirect) => Action::Redirect(redirect),
+            None => Action::Forward(self.forward(rule)),
+        };
+        let mut mirrors = Vec::new();
+        for (i, mirror) in applied.mirrors.iter().enumerate() {
+            let path = format!("{}.filters[{i}].requestMirror.backendRef", self.path);
+            // A mirror that leads nowhere is no reason to fail the request.
+            if let Some(cluster) = self.cluster(&mirror.backend_ref, &path) {
+                mirrors.push(pb::Mirror {
+                    cluster,
+                    ppm: filters::mirror_ppm(mirror),
+                });
+            }
+        }
+        let (namespace, name) = name_of(&self.object.metadata);
+        let timeouts = rule.timeouts.as_ref();
+        let per_try = timeouts.and_then(|t| t.backend_request).map_or(0, parts::millis);
+        pb::HttpRoute {
+            name: rule.name.clone().unwrap_or_default(),
+            source: format!("HTTPRoute {namespace}/{name} {}", self.path),
+            action: Some(action),
+            request_headers: applied.request_headers,
+            response_headers: applied.response_headers,
+            rewrite: applied.rewrite,
+            timeout_ms: timeouts.and_then(|t| t.request).map_or(0, parts::millis),
+            retry: Some(pb::Retry {
+                per_try_timeout_ms: per_try,
+                ..parts::default_retry()
+            }),
+            mirrors,
+            ..Default::default()
+        }
+    }
+
+    fn forward(&mut self, rule: &RouteRule) -> pb::Forward {
+        let mut clusters = Vec::with_capacity(rule.backend_refs.len());
+        for (i, backend) in rule.backend_refs.iter().enumerate() {
+            let path = format!("{}.backendRefs[{i}]", self.path);
+            let applied = filters::Applied::of(&backend.filters);
+            clusters.push(pb::WeightedCluster {
+                cluster: self.cluster(backend, &path).unwrap_or_else(|| NOWHERE.to_owned()),
+                weight: backend.weight.unwrap_or(1),
+                request_headers: applied.request_headers,
+                response_headers: applied.response_headers,
+            });
+        }
+        pb::Forward { clusters }
+    }
+
+    /// The cluster of a backend; `None` and a remark when it means nothing.
+    fn cluster(&mut self, backend: &BackendRef, path: &str) -> Option<String> {
+        match self.resolve(backend) {
+            Ok(cluster) => Some(cluster),
+            Err((reason, text)) => {
+                let problem = format!("{reason}: {path}: {text}");
+                self.compiler.remarks(key(self.object)).problem(problem);
+                None
+            }
+        }
+    }
+
+    fn resolve(&mut self, backend: &BackendRef) -> Result<String, (&'static str, String)> {
+        let core = matches!(backend.group.as_deref(), None | Some("" | "core"));
+        let kind = backend.kind.as_deref().unwrap_or("Service");
+        if !core || kind != "Service" {
+            return Err(("InvalidKind", format!("{kind} is not a Service")));
+        }
+        let (own, _) = name_of(&self.object.metadata);
+        let namespace = backend.namespace.as_deref().unwrap_or(own);
+        if namespace != own {
+            let text = format!("namespace {namespace} needs a ReferenceGrant, which is not read yet");
+            return Err(("RefNotPermitted", text));
+        }
+        let missing = |what: String| ("BackendNotFound", what);
+        let name = &backend.name;
+        let service = self
+            .compiler
+            .hosts
+            .named(namespace, name)
+            .ok_or_else(|| missing(format!("service {namespace}/{name} does not exist")))?;
+        let wanted = backend.port.unwrap_or(self.target.port.number);
+        let port = service
+            .ports
+            .iter()
+            .find(|p| p.number == wanted)
+            .ok_or_else(|| missing(format!("service {namespace}/{name} has no port {wanted}")))?;
+        Ok(self.compiler.clusters.need(self.target, service, *port, ""))
+    }
+}

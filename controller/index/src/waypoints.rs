@@ -1,0 +1,183 @@
+//! Which waypoint a service or a workload goes through.
+//! In: the labels of the object and of its namespace, the gateways. Out: a binding, or why there is
+//! none. A waypoint that was ready once and is gone is still bound, to an address that leads
+//! nowhere: traffic is refused rather than sent around its policies.
+//! Source: Istio labels `istio.io/use-waypoint*`; condition `istio.io/WaypointBound`.
+
+use crate::gateways::{self, GatewayFact};
+use crate::selector::{Labels, label};
+use crate::statuses::Condition;
+use crate::world::{Name, World};
+use ambit_api::{labels, workload as pb};
+use k8s_openapi::api::core::v1::Service;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Condition of an object that names a waypoint.
+const BOUND: &str = "istio.io/WaypointBound";
+/// Reason when the waypoint was ready once and is gone.
+const GONE: &str = "WaypointIsGone";
+/// Namespace label `true`: traffic waits for the waypoint rather than bypass one that is not ready.
+const REQUIRED: &str = "ambit.io/require-waypoint";
+
+/// Kind of destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    Service,
+    Workload,
+}
+
+/// A waypoint in front of something.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bound {
+    /// Gateway, `<namespace>/<name>`.
+    pub(crate) gateway: String,
+    pub(crate) address: pb::GatewayAddress,
+}
+
+/// Outcome of looking for a waypoint.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Resolution {
+    /// None is named.
+    None,
+    /// It is in place.
+    Bound(Bound),
+    /// It is named but cannot be used.
+    Unusable {
+        reason: &'static str,
+        message: String,
+        /// Where traffic goes all the same, to be refused there.
+        refuse: Option<Bound>,
+    },
+}
+
+impl Resolution {
+    /// What the Address resource says.
+    pub(crate) fn bound(&self) -> Option<Bound> {
+        match self {
+            Self::None => None,
+            Self::Bound(bound) => Some(bound.clone()),
+            Self::Unusable { refuse, .. } => refuse.clone(),
+        }
+    }
+
+    /// What the status says.
+    pub(crate) fn condition(&self) -> Option<Condition> {
+        match self {
+            Self::None => None,
+            Self::Bound(bound) => Some(Condition::new(
+                BOUND,
+                true,
+                "WaypointAccepted",
+                format!("Successfully attached to waypoint {}", bound.gateway),
+            )),
+            Self::Unusable {
+                reason, message, ..
+            } => Some(Condition::new(BOUND, false, reason, message.as_str())),
+        }
+    }
+}
+
+/// The gateways, for resolving.
+pub(crate) struct Waypoints<'a> {
+    gateways: &'a BTreeMap<Name<'a>, GatewayFact<'a>>,
+    seen: &'a BTreeSet<String>,
+}
+
+impl<'g> Waypoints<'g> {
+    pub(crate) fn new(
+        gateways: &'g BTreeMap<Name<'g>, GatewayFact<'g>>,
+        seen: &'g BTreeSet<String>,
+    ) -> Self {
+        Self { gateways, seen }
+    }
+
+    /// Whether a gateway of ours has that name.
+    pub(crate) fn is_waypoint(&self, namespace: &str, name: &str) -> bool {
+        self.gateways.get(&(namespace, name)).is_some_and(|g| g.ours)
+    }
+
+    /// The waypoint of an object. `before` gives the gateway that the status of the object says it
+    /// was bound to, for a controller that was restarted.
+    pub(crate) fn resolve(
+        &self,
+        world: &World<'_>,
+        (namespace, own): (&str, Labels<'_>),
+        traffic: Traffic,
+        before: impl FnOnce() -> Option<String>,
+    ) -> Resolution {
+        let of_namespace = world.namespace_labels(namespace);
+        // A label of the object hides that of the namespace, even when it leads nowhere.
+        let labels = match label(own, labels::USE_WAYPOINT) {
+            Some(_) => own,
+            None => of_namespace,
+        };
+        let Some(name) = label(labels, labels::USE_WAYPOINT).filter(|n| *n != "none") else {
+            return Resolution::None;
+        };
+        let gateway_namespace = label(labels, labels::USE_WAYPOINT_NAMESPACE).unwrap_or(namespace);
+        let gateway = (gateway_namespace, name);
+        let key = format!("{gateway_namespace}/{name}");
+        let refuse = || {
+            Some(Bound {
+                gateway: key.clone(),
+                address: gateways::named_address(world, gateway),
+            })
+        };
+        let required = label(of_namespace, REQUIRED) == Some("true");
+        let unusable = |reason, message: String| Resolution::Unusable {
+            reason,
+            message,
+            refuse: required.then(refuse).flatten(),
+        };
+        let Some(fact) = self.gateways.get(&gateway) else {
+            if self.seen.contains(&key) || before().as_deref() == Some(&key) {
+                return Resolution::Unusable {
+                    reason: GONE,
+                    message: format!("waypoint {key} is gone; traffic is refused"),
+                    refuse: refuse(),
+                };
+            }
+            return unusable("WaypointIsNotReady", format!("waypoint {key} does not exist"));
+        };
+        if !fact.admits(namespace, of_namespace) {
+            let message =
+                format!("waypoint {key} does not allow namespace {namespace} (allowedRoutes)");
+            return unusable("AttachmentDenied", message);
+        }
+        let (serves, what) = match traffic {
+            Traffic::Service => (fact.serves.services, "services"),
+            Traffic::Workload => (fact.serves.workloads, "workloads"),
+        };
+        if !serves {
+            // A namespace names one waypoint for both kinds; that it is for one only is no mistake.
+            if traffic == Traffic::Workload {
+                return Resolution::None;
+            }
+            return unusable(
+                "UnsupportedTrafficType",
+                format!("waypoint {key} does not serve {what} ({})", labels::WAYPOINT_FOR),
+            );
+        }
+        match &fact.address {
+            Some(address) => Resolution::Bound(Bound {
+                gateway: key,
+                address: address.clone(),
+            }),
+            None => unusable("WaypointIsNotReady", format!("waypoint {key} is not ready")),
+        }
+    }
+}
+
+/// The gateway a service's status says it was bound to.
+pub(crate) fn bound_before(service: &Service) -> Option<String> {
+    let conditions = service.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|c| c.type_ == BOUND)?;
+    if condition.status != "True" && condition.reason != GONE {
+        return None;
+    }
+    let words = condition.message.split([' ', ';']);
+    words
+        .filter(|word| word.contains('/'))
+        .map(str::to_owned)
+        .next()
+}

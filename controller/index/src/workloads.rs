@@ -1,0 +1,231 @@
+//! Pods → `istio.workload.Workload`.
+//! In: every pod that has an address and has not ended, the services of its namespace, its node,
+//! policies and waypoints. Out: one Address resource each, and a [`Member`] for routes.
+//! Source: `Pod.spec`, `Pod.status`; Istio's pod workload conversion.
+
+mod names;
+
+use crate::derive::Out;
+use crate::policies::Attachments;
+use crate::ports;
+use crate::resource::{Audience, Resource};
+use crate::selector::{self, Labels, label};
+use crate::services::{ServiceFact, octets};
+use crate::waypoints::{Resolution, Traffic, Waypoints};
+use crate::world::World;
+use ambit_api::{labels, type_urls, workload as pb};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// A workload as routes need it.
+#[derive(Clone, Debug)]
+pub(crate) struct Member<'a> {
+    pub(crate) uid: String,
+    pub(crate) labels: Labels<'a>,
+    /// Service key → (service port, target port).
+    pub(crate) services: BTreeMap<String, Vec<(u16, u16)>>,
+}
+
+/// What workloads are derived from, beside themselves.
+pub(crate) struct Context<'w, 'a> {
+    pub(crate) world: &'w World<'a>,
+    pub(crate) waypoints: &'w Waypoints<'a>,
+    pub(crate) services: &'w [ServiceFact<'a>],
+    pub(crate) policies: &'w Attachments<'a>,
+}
+
+/// Derives every pod.
+pub(crate) fn derive<'a>(context: &Context<'_, 'a>, out: &mut Out) -> Vec<Member<'a>> {
+    let mut by_namespace: BTreeMap<&str, Vec<&ServiceFact<'a>>> = BTreeMap::new();
+    for service in context.services {
+        by_namespace.entry(service.namespace).or_default().push(service);
+    }
+    let none = Vec::new();
+    context
+        .world
+        .pods
+        .iter()
+        .filter_map(|((namespace, name), pod)| {
+            let services = by_namespace.get(namespace).unwrap_or(&none);
+            one(context, services, (namespace, name), pod, out)
+        })
+        .collect()
+}
+
+/// Whether the pod has ended (`status.phase` Succeeded or Failed).
+pub(crate) fn ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether it takes traffic: Ready and not being deleted.
+pub(crate) fn ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Ready" && c.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Service account, `default` when unset.
+pub(crate) fn account(spec: &PodSpec) -> &str {
+    spec.service_account_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("default")
+}
+
+fn one<'a>(
+    context: &Context<'_, 'a>,
+    services: &[&ServiceFact<'a>],
+    (namespace, name): (&'a str, &'a str),
+    pod: &'a Pod,
+    out: &mut Out,
+) -> Option<Member<'a>> {
+    let addresses = addresses(pod.status.as_ref()?);
+    if addresses.is_empty() || ended(pod) {
+        return None;
+    }
+    let config = context.world.config;
+    let spec = pod.spec.as_ref()?;
+    let labels = pod.metadata.labels.as_ref();
+    let backed = backed(services, pod, spec);
+    let uid = format!("{}//Pod/{namespace}/{name}", config.cluster_id);
+    let host_network = spec.host_network.unwrap_or(false);
+    let message = message(context, (namespace, name), pod, spec);
+    let message = pb::Workload {
+        uid: uid.clone(),
+        addresses: addresses.iter().map(|ip| octets(*ip)).collect(),
+        services: backed.iter().map(|(key, ports)| (key.clone(), port_list(ports))).collect(),
+        ..message
+    };
+    let address = pb::Address {
+        r#type: Some(pb::address::Type::Workload(message)),
+    };
+    let alias = |ip: &IpAddr| format!("{}/{ip}", config.network);
+    let aliases = match host_network {
+        true => Vec::new(),
+        false => addresses.iter().map(alias).collect(),
+    };
+    let resource = Resource::new(&address, aliases, Audience::Everyone);
+    out.resources.put(type_urls::ADDRESS, uid.clone(), resource);
+    Some(Member {
+        uid,
+        labels,
+        services: backed,
+    })
+}
+
+/// All but the uid, addresses and services.
+fn message(
+    context: &Context<'_, '_>,
+    (namespace, name): (&str, &str),
+    pod: &Pod,
+    spec: &PodSpec,
+) -> pb::Workload {
+    let config = context.world.config;
+    let labels = pod.metadata.labels.as_ref();
+    let annotations = pod.metadata.annotations.as_ref();
+    let gateway = label(labels, labels::GATEWAY_NAME);
+    let is_waypoint = gateway.is_some_and(|g| context.waypoints.is_waypoint(namespace, g));
+    let native = is_waypoint || label(labels, labels::TUNNEL) == Some("http");
+    let captured = label(annotations, labels::REDIRECTION) == Some("enabled");
+    let waypoint = match gateway {
+        Some(_) => Resolution::None,
+        None => {
+            let named = (namespace, labels);
+            context
+                .waypoints
+                .resolve(context.world, named, Traffic::Workload, || None)
+        }
+    };
+    let workload_name = names::workload_name(pod, name);
+    let node = spec.node_name.as_deref().unwrap_or_default();
+    pb::Workload {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        network: config.network.clone(),
+        tunnel_protocol: match native || captured {
+            true => pb::TunnelProtocol::Hbone,
+            false => pb::TunnelProtocol::None,
+        }
+        .into(),
+        native_tunnel: native,
+        trust_domain: config.wire_trust_domain(),
+        service_account: account(spec).to_owned(),
+        waypoint: waypoint.bound().map(|b| b.address),
+        node: node.to_owned(),
+        canonical_name: names::canonical_name(labels, &workload_name),
+        canonical_revision: names::canonical_revision(labels),
+        workload_type: pb::WorkloadType::Pod.into(),
+        workload_name,
+        authorization_policies: context.policies.of(namespace, labels),
+        status: match ready(pod) {
+            true => pb::WorkloadStatus::Healthy,
+            false => pb::WorkloadStatus::Unhealthy,
+        }
+        .into(),
+        cluster_id: config.cluster_id.clone(),
+        locality: context.world.locality(node),
+        network_mode: match spec.host_network.unwrap_or(false) {
+            true => pb::NetworkMode::HostNetwork,
+            false => pb::NetworkMode::Standard,
+        }
+        .into(),
+        ..Default::default()
+    }
+}
+
+fn addresses(status: &PodStatus) -> Vec<IpAddr> {
+    let many: Vec<IpAddr> = status
+        .pod_ips
+        .iter()
+        .flatten()
+        .filter_map(|p| p.ip.parse().ok())
+        .collect();
+    if many.is_empty() {
+        let one = status.pod_ip.as_deref().and_then(|ip| ip.parse().ok());
+        return one.into_iter().collect();
+    }
+    many
+}
+
+/// Services whose selector matches the pod, with the ports that resolve in it.
+fn backed(
+    services: &[&ServiceFact<'_>],
+    pod: &Pod,
+    spec: &PodSpec,
+) -> BTreeMap<String, Vec<(u16, u16)>> {
+    let mut backed = BTreeMap::new();
+    for service in services {
+        let Some(service_spec) = &service.object.spec else {
+            continue;
+        };
+        // Without a selector it selects nothing; EndpointSlices say what backs it.
+        let Some(wanted) = service_spec.selector.as_ref().filter(|s| !s.is_empty()) else {
+            continue;
+        };
+        if !selector::matches(wanted, pod.metadata.labels.as_ref()) {
+            continue;
+        }
+        let ports = ports::tcp(service_spec.ports.as_ref())
+            .filter_map(|p| Some((ports::number(p.port)?, ports::pod_target(p, spec)?)))
+            .collect();
+        backed.insert(service.key.clone(), ports);
+    }
+    backed
+}
+
+/// Ports of one service as a workload carries them.
+pub(crate) fn port_list(ports: &[(u16, u16)]) -> pb::PortList {
+    let one = |(service_port, target_port): &(u16, u16)| pb::Port {
+        service_port: (*service_port).into(),
+        target_port: (*target_port).into(),
+        app_protocol: 0,
+    };
+    pb::PortList {
+        ports: ports.iter().map(one).collect(),
+    }
+}

@@ -1,0 +1,131 @@
+//! All objects of one derivation, typed, by namespace and name, oldest first where age counts.
+//! Borrowed from the index for the length of one batch.
+
+use crate::age::Age;
+use crate::config::MeshConfig;
+use crate::selector::{Labels, label};
+use ambit_api::{labels, workload as pb};
+use ambit_crds::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec};
+use ambit_crds::istio::{
+    AuthorizationPolicySpec, DestinationRuleSpec, PeerAuthenticationSpec, VirtualServiceSpec,
+};
+use ambit_crds::{Object, ObjectKey, Resource};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Namespace and name.
+pub(crate) type Name<'a> = (&'a str, &'a str);
+
+/// The objects.
+pub(crate) struct World<'a> {
+    pub(crate) config: &'a MeshConfig,
+    pub(crate) namespaces: BTreeMap<&'a str, &'a Namespace>,
+    pub(crate) nodes: BTreeMap<&'a str, &'a Node>,
+    pub(crate) pods: BTreeMap<Name<'a>, &'a Pod>,
+    pub(crate) services: BTreeMap<Name<'a>, &'a Service>,
+    pub(crate) slices: BTreeMap<Name<'a>, &'a EndpointSlice>,
+    pub(crate) gateways: BTreeMap<Name<'a>, &'a Resource<GatewaySpec, GatewayStatus>>,
+    pub(crate) http_routes: Vec<&'a Resource<HttpRouteSpec>>,
+    pub(crate) virtual_services: Vec<&'a Resource<VirtualServiceSpec>>,
+    pub(crate) destination_rules: Vec<&'a Resource<DestinationRuleSpec>>,
+    pub(crate) authorization_policies: Vec<&'a Resource<AuthorizationPolicySpec>>,
+    pub(crate) peer_authentications: Vec<&'a Resource<PeerAuthenticationSpec>>,
+}
+
+impl<'a> World<'a> {
+    /// Sorts the objects into place.
+    pub(crate) fn new(
+        config: &'a MeshConfig,
+        objects: &'a BTreeMap<ObjectKey, Arc<Object>>,
+    ) -> Self {
+        let mut world = Self {
+            config,
+            namespaces: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            http_routes: Vec::new(),
+            virtual_services: Vec::new(),
+            destination_rules: Vec::new(),
+            authorization_policies: Vec::new(),
+            peer_authentications: Vec::new(),
+        };
+        for (key, object) in objects {
+            world.place(key, object);
+        }
+        by_age(&mut world.http_routes);
+        by_age(&mut world.virtual_services);
+        by_age(&mut world.destination_rules);
+        by_age(&mut world.authorization_policies);
+        by_age(&mut world.peer_authentications);
+        world
+    }
+
+    fn place(&mut self, key: &'a ObjectKey, object: &'a Object) {
+        let name: Name<'a> = (&key.namespace, &key.name);
+        match object {
+            Object::Namespace(o) => drop(self.namespaces.insert(name.1, o)),
+            Object::Node(o) => drop(self.nodes.insert(name.1, o)),
+            Object::Pod(o) => drop(self.pods.insert(name, o)),
+            Object::Service(o) => drop(self.services.insert(name, o)),
+            Object::EndpointSlice(o) => drop(self.slices.insert(name, o)),
+            Object::Gateway(o) => drop(self.gateways.insert(name, o)),
+            Object::HttpRoute(o) => self.http_routes.push(o),
+            Object::VirtualService(o) => self.virtual_services.push(o),
+            Object::DestinationRule(o) => self.destination_rules.push(o),
+            Object::AuthorizationPolicy(o) => self.authorization_policies.push(o),
+            Object::PeerAuthentication(o) => self.peer_authentications.push(o),
+            Object::ServiceAccount(_) | Object::Other(_) => {}
+        }
+    }
+
+    /// Labels of a namespace.
+    pub(crate) fn namespace_labels(&self, namespace: &str) -> Labels<'a> {
+        self.namespaces.get(namespace)?.metadata.labels.as_ref()
+    }
+
+    /// Annotations of a namespace.
+    pub(crate) fn namespace_annotations(&self, namespace: &str) -> Labels<'a> {
+        self.namespaces.get(namespace)?.metadata.annotations.as_ref()
+    }
+
+    /// Where a node is; `None` when it does not say.
+    pub(crate) fn locality(&self, node: &str) -> Option<pb::Locality> {
+        let labels = self.nodes.get(node)?.metadata.labels.as_ref();
+        let part = |key| label(labels, key).unwrap_or_default().to_owned();
+        let locality = pb::Locality {
+            region: part(labels::REGION),
+            zone: part(labels::ZONE),
+            subzone: part(labels::SUBZONE),
+        };
+        (locality != pb::Locality::default()).then_some(locality)
+    }
+
+    /// Pods of one gateway: those that carry its name as a label, in its namespace.
+    pub(crate) fn gateway_pods(&self, (namespace, name): Name<'_>) -> impl Iterator<Item = &'a Pod> {
+        self.pods
+            .iter()
+            .filter(move |((pod_namespace, _), pod)| {
+                *pod_namespace == namespace
+                    && label(pod.metadata.labels.as_ref(), labels::GATEWAY_NAME) == Some(name)
+            })
+            .map(|(_, pod)| *pod)
+    }
+}
+
+/// Namespace and name of an object; empty where absent.
+pub(crate) fn name_of(meta: &ObjectMeta) -> Name<'_> {
+    (
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn by_age<S, T>(objects: &mut [&Resource<S, T>]) {
+    objects.sort_by_cached_key(|o| Age::of(&o.metadata));
+}

@@ -1,0 +1,39 @@
+//! What serving needs to know of the objects: pods, for certificates, and accounts of gateways.
+//! Published whole by the index task before the resources of the same batch; read without locks.
+
+use ambit_ca::pods::{PodDirectory, PodFact};
+use ambit_index::Index;
+use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Facts of one batch.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) pods: PodDirectory,
+    /// `<namespace>/<name>`.
+    pub(crate) gateway_accounts: BTreeSet<String>,
+    /// Identities of objects in use, for `/debug/configz`.
+    pub(crate) objects: Vec<String>,
+}
+
+/// Where they are published.
+pub(crate) type SharedFacts = Arc<ArcSwap<Facts>>;
+
+impl Facts {
+    pub(crate) fn of(index: &Index) -> Self {
+        let pods = index.pods().map(|pod| PodFact {
+            namespace: pod.namespace,
+            name: pod.name,
+            uid: pod.uid,
+            service_account: pod.service_account,
+            node: pod.node,
+            terminated: pod.ended,
+        });
+        Self {
+            pods: PodDirectory::new(pods.collect()),
+            gateway_accounts: index.gateway_accounts().into_iter().collect(),
+            objects: index.objects().map(|o| o.key().to_string()).collect(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The TLS port: our own certificate, renewed at half its life, in front of gRPC.
+//! Each certificate has its own gRPC server; the listener stays. A server that is replaced tells its
+//! connections to go away, streams that run end in their own time.
+
+use super::Authority;
+use super::by_path::ByPath;
+use super::ca::CaService;
+use ambit_ca::authority::SignError;
+use ambit_identity::rpc::istio_certificate_service_server::IstioCertificateServiceServer;
+use ambit_runtime::drain;
+use ambit_runtime::tasks::TaskGroup;
+use anyhow::Context;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+/// Names clients know us by.
+const NAMES: [&str; 6] = [
+    "istiod.istio-system.svc",
+    "istiod.istio-system.svc.cluster.local",
+    "istiod.istio-system",
+    "ambit-controller.istio-system.svc",
+    "ambit-controller.istio-system.svc.cluster.local",
+    "localhost",
+];
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const PING: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Accepted connections that wait for a handshake.
+const QUEUE: usize = 64;
+const MAX_STREAMS: u32 = 256;
+/// Longest CA request and header list, in bytes.
+const MAX_CA_MESSAGE: usize = 256 * 1024;
+const MAX_HEADERS: u32 = 64 * 1024;
+/// Pause after an accept that failed: mostly the process is out of descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound TLS port.
+pub(crate) struct TlsPort {
+    listener: TcpListener,
+    addr: SocketAddr,
+    authority: Arc<Authority>,
+}
+
+impl TlsPort {
+    pub(crate) async fn bind(addr: SocketAddr, authority: Arc<Authority>) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(addr)
+            .await
+            .with_context(|| format!("cannot listen on {addr}"))?;
+        let addr = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            addr,
+            authority,
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until the drain is over.
+    pub(crate) async fn serve(self, xds: ambit_xds::Server, ca: CaService, drain: drain::Watch) {
+        let mut servers = TaskGroup::new("tls port");
+        let ca = IstioCertificateServiceServer::new(ca).max_decoding_message_size(MAX_CA_MESSAGE);
+        let service = ByPath {
+            xds: xds.into_service(),
+            ca,
+        };
+        while drain.begun().is_none() {
+            servers.reap();
+            let (server, renew_in) = match self.server() {
+                Ok(made) => made,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(%error, "no certificate for the TLS port");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let (accepted, incoming) = mpsc::channel::<TcpStream>(QUEUE);
+            let incoming = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
+            let mut stop = drain.clone();
+            let service = service.clone();
+            servers.spawn("grpc", async move {
+                let served = server.serve_with_incoming_shutdown(service, incoming, async move {
+                    stop.signalled().await;
+                });
+                if let Err(error) = served.await {
+                    tracing::error!(%error, "the TLS port stopped");
+                }
+            });
+            self.accept(&accepted, renew_in, drain.clone()).await;
+        }
+        while servers.next().await.is_some() {}
+    }
+
+    /// Hands connections over until the certificate is due or the drain begins.
+    async fn accept(
+        &self,
+        accepted: &mpsc::Sender<TcpStream>,
+        renew_in: Duration,
+        mut drain: drain::Watch,
+    ) {
+        let due = tokio::time::sleep(renew_in);
+        tokio::pin!(due);
+        loop {
+            let stream = tokio::select! {
+                () = &mut due => return,
+                _ = drain.signalled() => return,
+                stream = self.listener.accept() => stream,
+            };
+            match stream {
+                Ok((stream, peer)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(src.addr = %peer, %error, "no TCP_NODELAY");
+                    }
+                    if accepted.send(stream).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed on the TLS port");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A server with a fresh certificate, and when to replace it.
+    fn server(&self) -> anyhow::Result<(Server, Duration)> {
+        let now = SystemTime::now();
+        let certificate = self.certificate(now)?;
+        let identity = Identity::from_pem(&certificate.chain, &certificate.key);
+        let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
+        let server = Server::builder()
+            .tls_config(tls)?
+            .http2_keepalive_interval(Some(PING))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT))
+            .http2_max_header_list_size(MAX_HEADERS)
+            .max_concurrent_streams(MAX_STREAMS);
+        let life = certificate.not_after.duration_since(now).unwrap_or_default();
+        Ok((server, (life / 2).max(Duration::from_secs(1))))
+    }
+
+    fn certificate(
+        &self,
+        now: SystemTime,
+    ) -> Result<ambit_ca::authority::ServerCertificate, SignError> {
+        let mut ips: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
+        if !self.addr.ip().is_unspecified() && !ips.contains(&self.addr.ip()) {
+            ips.push(self.addr.ip());
+        }
+        let names = NAMES.map(str::to_owned);
+        self.authority.signer.server_certificate(&names, &ips, now)
+    }
+}

@@ -1,0 +1,48 @@
+//! Who may open an xDS stream: node proxies, and gateways that exist.
+
+use super::Authority;
+use crate::facts::SharedFacts;
+use crate::watch::chain;
+use ambit_xds::{Authorizer, Caller, Denied, Role};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tonic::metadata::MetadataMap;
+
+/// Decides by token, then by the objects.
+pub(crate) struct XdsAuthorizer {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) facts: SharedFacts,
+}
+
+#[tonic::async_trait]
+impl Authorizer for XdsAuthorizer {
+    async fn authorize(&self, metadata: &MetadataMap) -> Result<Caller, Denied> {
+        let header = bearer(metadata);
+        let authenticator = &self.authority.authenticator;
+        let caller = authenticator
+            .authenticate_header(header, SystemTime::now())
+            .map_err(|error| Denied::Unauthenticated {
+                reason: chain(&error),
+            })?;
+        let account = caller.service_account.to_string();
+        let role = if self.authority.rules.is_node_account(&caller.service_account) {
+            Role::Node
+        } else if self.facts.load().gateway_accounts.contains(&account) {
+            Role::Gateway
+        } else {
+            return Err(Denied::NotPermitted {
+                reason: format!("{account} is neither a node proxy's account nor a gateway's"),
+            });
+        };
+        Ok(Caller {
+            service_account: account,
+            node: caller.node,
+            role,
+        })
+    }
+}
+
+/// Value of the `authorization` header.
+pub(crate) fn bearer(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("authorization")?.to_str().ok()
+}

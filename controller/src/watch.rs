@@ -1,0 +1,117 @@
+//! The index task: batches of the source → index → facts, resources, writes.
+//! Owns: the index. One batch at a time, in order; a batch is published before its writes are done,
+//! and the writes come back as a batch of their own.
+
+mod refusals;
+
+use crate::facts::{Facts, SharedFacts};
+use crate::metrics::Metrics;
+use crate::write::Executor;
+use ambit_index::{Audience, Change, Index, ResourceChange};
+use ambit_runtime::drain;
+use ambit_runtime::readiness::Gate;
+use ambit_source::{Batch, Watch};
+use ambit_xds::ResourceSet;
+use refusals::Refusals;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Pause after the directory could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Everything the task works with.
+pub(crate) struct IndexTask {
+    pub(crate) source: Watch,
+    pub(crate) index: Index,
+    pub(crate) executor: Executor,
+    pub(crate) facts: SharedFacts,
+    pub(crate) sets: watch::Sender<Arc<ResourceSet>>,
+    pub(crate) metrics: Metrics,
+    /// Opens after the first batch.
+    pub(crate) synced: Gate,
+}
+
+impl IndexTask {
+    /// Runs until the drain begins.
+    pub(crate) async fn run(mut self, mut drain: drain::Watch) {
+        let mut refusals = Refusals::default();
+        loop {
+            let batch = tokio::select! {
+                _ = drain.signalled() => return,
+                batch = self.source.next() => batch,
+            };
+            match batch {
+                Ok(batch) => self.apply(batch, &mut refusals).await,
+                Err(error) => {
+                    self.metrics.source_errors.inc();
+                    tracing::error!(error = %chain(&error), "the directory cannot be read");
+                    tokio::select! {
+                        _ = drain.signalled() => return,
+                        () = tokio::time::sleep(RETRY) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn apply(&mut self, batch: Batch, refusals: &mut Refusals) {
+        let started = Instant::now();
+        for change in &batch.changes {
+            let event = match change {
+                ambit_source::Change::Upsert(_) => "update",
+                ambit_source::Change::Delete(_) => "delete",
+            };
+            self.metrics.config_event(change.key().kind.as_str(), event);
+        }
+        refusals.report(&batch.problems, &self.metrics);
+        self.index.set_refused(refusals::by_object(&batch.problems));
+        let changes = batch.changes.into_iter().map(|change| match change {
+            ambit_source::Change::Upsert(object) => Change::Upsert(object),
+            ambit_source::Change::Delete(key) => Change::Delete(key),
+        });
+        let output = self.index.apply(changes.collect());
+        self.facts.store(Arc::new(Facts::of(&self.index)));
+        let changed = output.resources.len();
+        if changed > 0 {
+            let changes = output.resources.into_iter().map(to_xds);
+            self.sets.send_modify(|set| *set = Arc::new(set.apply(changes)));
+            self.metrics.triggers.inc();
+        }
+        self.metrics.batch_duration.observe(started.elapsed().as_secs_f64());
+        self.synced.open();
+        let writes = output.plan.writes.len();
+        if changed > 0 || writes > 0 {
+            tracing::debug!(resources = changed, writes, "batch applied");
+        }
+        self.executor.execute(output.plan, &self.index, &self.metrics).await;
+    }
+}
+
+fn to_xds(change: ResourceChange) -> ambit_xds::ResourceChange {
+    let audience = |audience| match audience {
+        Audience::Everyone => ambit_xds::Audience::Everyone,
+        Audience::Nodes => ambit_xds::Audience::Nodes,
+        Audience::Gateways(accounts) => ambit_xds::Audience::Gateways(accounts),
+    };
+    ambit_xds::ResourceChange {
+        type_url: change.type_url.into(),
+        name: change.name.into(),
+        resource: change
+            .resource
+            .map(|r| ambit_xds::Resource::new(r.body, r.aliases, audience(r.audience))),
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,259 @@
+//! TCP echo server and its client: what a plain TCP app sees of a connection.
+//! In: connections. Out: a greeting line of JSON with both addresses as the server sees them, then
+//! everything received, sent back. The client checks every byte and counts what broke.
+//! Owns: its connections, nothing else.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+
+/// Arguments of `bookinfo tcp-serve`.
+#[derive(clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:9000")]
+    listen: SocketAddr,
+    /// Name in the greeting
+    #[arg(long, env = "HOSTNAME", default_value = "unknown")]
+    pod: String,
+}
+
+/// Arguments of `bookinfo tcp`.
+#[derive(clap::Args, Clone)]
+pub(crate) struct ClientArgs {
+    /// `host:port`
+    target: String,
+    /// Connections in all, all at once
+    #[arg(short = 'n', long, default_value_t = 1)]
+    connections: usize,
+    /// Bytes echoed per connection
+    #[arg(long, default_value_t = 64)]
+    bytes: usize,
+    /// Send a small message over each connection every so many milliseconds until SIGTERM
+    #[arg(long)]
+    hold_ms: Option<u64>,
+    /// Milliseconds to connect and be greeted
+    #[arg(long, default_value_t = 10_000)]
+    timeout_ms: u64,
+}
+
+/// The server's first line.
+#[derive(Clone, Serialize, Deserialize)]
+struct Greeting {
+    pod: String,
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+/// The client's last line.
+#[derive(Default, Serialize)]
+struct Summary {
+    connected: usize,
+    completed: usize,
+    errors: BTreeMap<String, usize>,
+    /// Greetings by server pod
+    pods: BTreeMap<String, usize>,
+    /// The server's address, as it sees it
+    locals: BTreeMap<SocketAddr, usize>,
+    /// The client's address, as the server sees it
+    peers: BTreeMap<std::net::IpAddr, usize>,
+    /// Messages echoed on held connections
+    messages: u64,
+}
+
+/// Serves until a signal.
+pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let mut term = signal(SignalKind::terminate())?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let pod = args.pod.clone();
+                    connections.spawn(async move {
+                        // A peer that resets is part of the job.
+                        let _ = echo(stream, peer, pod).await;
+                    });
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            _ = connections.join_next(), if !connections.is_empty() => {}
+            _ = term.recv() => return Ok(()),
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+async fn echo(mut stream: TcpStream, peer: SocketAddr, pod: String) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let greeting = Greeting {
+        pod,
+        peer,
+        local: stream.local_addr()?,
+    };
+    let mut line = serde_json::to_vec(&greeting)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    let (mut from, mut to) = stream.split();
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await?;
+    Ok(())
+}
+
+/// Connects, checks the echo and prints the summary. Exit code 0 if nothing broke.
+pub(crate) async fn run(args: ClientArgs) -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut tasks = JoinSet::new();
+    for _ in 0..args.connections {
+        tasks.spawn(one(args.clone(), signal(SignalKind::terminate())?));
+    }
+    let mut summary = Summary::default();
+    loop {
+        let end = tokio::select! {
+            end = tasks.join_next() => end,
+            // The connections have the signal too and end by themselves.
+            _ = term.recv() => continue,
+        };
+        let Some(end) = end else { break };
+        let end = end.context("connection task failed")?;
+        if let Some(greeting) = end.greeting {
+            summary.connected += 1;
+            *summary.pods.entry(greeting.pod).or_default() += 1;
+            *summary.locals.entry(greeting.local).or_default() += 1;
+            *summary.peers.entry(greeting.peer.ip()).or_default() += 1;
+        }
+        summary.messages += end.messages;
+        match end.error {
+            None => summary.completed += 1,
+            Some(error) => *summary.errors.entry(error).or_default() += 1,
+        }
+    }
+    print(&summary)?;
+    anyhow::ensure!(
+        summary.errors.is_empty(),
+        "broken connections: {:?}",
+        summary.errors
+    );
+    Ok(())
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the summary is what the command is for"
+)]
+fn print(summary: &Summary) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(summary)?);
+    Ok(())
+}
+
+/// How one connection went.
+#[derive(Default)]
+struct End {
+    greeting: Option<Greeting>,
+    messages: u64,
+    error: Option<String>,
+}
+
+async fn one(args: ClientArgs, mut term: Signal) -> End {
+    let mut end = End::default();
+    let limit = Duration::from_millis(args.timeout_ms);
+    let mut stream = match tokio::time::timeout(limit, greet(&args.target)).await {
+        Ok(Ok((stream, greeting))) => {
+            end.greeting = Some(greeting);
+            stream
+        }
+        Ok(Err(error)) => {
+            end.error = Some(format!("{error:#}"));
+            return end;
+        }
+        Err(_) => {
+            end.error = Some("timeout before the greeting".to_owned());
+            return end;
+        }
+    };
+    let talk = async {
+        round_trip(&mut stream, args.bytes, limit).await?;
+        if let Some(every) = args.hold_ms {
+            hold(
+                &mut stream,
+                Duration::from_millis(every),
+                &mut term,
+                &mut end.messages,
+            )
+            .await?;
+        }
+        finish(&mut stream, limit).await
+    };
+    end.error = talk.await.err().map(|error| format!("{error:#}"));
+    end
+}
+
+async fn greet(target: &str) -> anyhow::Result<(BufReader<TcpStream>, Greeting)> {
+    let stream = TcpStream::connect(target).await.context("connect")?;
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    let n = stream.read_line(&mut line).await.context("greeting")?;
+    anyhow::ensure!(n > 0, "closed before the greeting");
+    Ok((stream, serde_json::from_str(&line).context("greeting")?))
+}
+
+async fn round_trip(
+    stream: &mut BufReader<TcpStream>,
+    bytes: usize,
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let sent: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+    let (mut from, mut to) = tokio::io::split(stream);
+    let mut received = vec![0; bytes];
+    let both = async {
+        tokio::try_join!(async { to.write_all(&sent).await }, async {
+            from.read_exact(&mut received).await
+        },)
+    };
+    tokio::time::timeout(limit, both)
+        .await
+        .context("timeout in the echo")?
+        .context("echo")?;
+    anyhow::ensure!(sent == received, "other bytes came back");
+    Ok(())
+}
+
+async fn hold(
+    stream: &mut BufReader<TcpStream>,
+    every: Duration,
+    term: &mut Signal,
+    messages: &mut u64,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            () = tokio::time::sleep(every) => {}
+        }
+        round_trip(stream, 64, Duration::from_secs(10))
+            .await
+            .context("held connection")?;
+        *messages += 1;
+    }
+}
+
+async fn finish(stream: &mut BufReader<TcpStream>, limit: Duration) -> anyhow::Result<()> {
+    stream.get_mut().shutdown().await.context("half-close")?;
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(limit, stream.read_to_end(&mut rest));
+    read.await
+        .context("timeout after half-close")?
+        .context("end")?;
+    anyhow::ensure!(rest.is_empty(), "{} bytes after the end", rest.len());
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Behaviours of the whole mesh with the real binaries. See `tests/`.

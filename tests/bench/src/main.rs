@@ -1,0 +1,3 @@
+//! Side-by-side measurements, as ratios within one run.
+
+fn main() {}

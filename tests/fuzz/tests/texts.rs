@@ -1,0 +1,61 @@
+//! YAML of users, JSON of kubelet, names and tokens of peers.
+
+use ambit_fuzz::fuzz;
+
+fuzz!(object, |bytes| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(value) = serde_saphyr::from_str::<serde_json::Value>(text) else { return };
+    if let Ok(object) = ambit_crds::Object::parse(value) {
+        let _ = ambit_crds::validate(&object);
+    }
+});
+
+fuzz!(directory_file, |bytes| {
+    thread_local! {
+        static DIR: tempfile::TempDir = tempfile::tempdir().expect("a scratch directory");
+    }
+    DIR.with(|dir| {
+        std::fs::write(dir.path().join("x.yaml"), bytes).expect("a writable scratch directory");
+        let _ = ambit_source::load(dir.path());
+    });
+});
+
+fuzz!(cni_netconf, |bytes| {
+    let variables = |name: &str| {
+        Some(
+            match name {
+                "CNI_COMMAND" => "ADD",
+                "CNI_CONTAINERID" => "c",
+                "CNI_NETNS" => "/nonexistent",
+                "CNI_IFNAME" => "eth0",
+                "CNI_PATH" => "/nonexistent",
+                "CNI_ARGS" => "K8S_POD_NAMESPACE=a;K8S_POD_NAME=p;K8S_POD_UID=u",
+                _ => return None,
+            }
+            .to_owned(),
+        )
+    };
+    let _ = ambit_cni::run(&variables, bytes);
+});
+
+fuzz!(spiffe_id, |bytes| {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(id) = text.parse::<ambit_model::SpiffeId>() {
+        assert_eq!(id.to_string(), text);
+    }
+});
+
+fuzz!(dns_question, |bytes| {
+    if let Some(question) = ambit_ztunnel::dns::message::Question::decode(bytes) {
+        let _ = question.name();
+    }
+});
+
+fuzz!(certificate, |bytes| {
+    let der = rustls_pki_types::CertificateDer::from(bytes.to_vec());
+    let _ = ambit_identity::verify::identity_of(&der);
+});
+
+fuzz!(trust_bundle, |bytes| {
+    let _ = ambit_identity::bundle::TrustBundle::from_pem(bytes);
+});

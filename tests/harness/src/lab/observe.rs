@@ -1,0 +1,272 @@
+//! Watching a lab: readiness, pods, metrics, logs, the link between nodes.
+//! In: questions. Out: answers, or what was seen last when the deadline passed.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambit_api::ports;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::daemon::{Daemon, DaemonKind};
+use super::{Lab, LabError};
+use crate::cluster::{Cluster, Key};
+use crate::fetch::{self, HttpError};
+use crate::kubelet::status::PodEntry;
+use crate::names::{CLUSTER_DOMAIN, NetnsName, NodeNumber, controller_http, xds_address};
+use crate::process::Spec;
+use crate::prometheus::Scrape;
+use crate::wait::{NotYet, until};
+use crate::wire::Capture;
+use crate::{netns, service_nat, tool};
+
+/// How long a daemon may take to become ready.
+const READY: Duration = Duration::from_secs(30);
+
+impl Lab {
+    /// A daemon of this lab.
+    pub fn daemon(&self, kind: DaemonKind) -> Option<&Arc<Daemon>> {
+        self.daemons.iter().find(|daemon| daemon.kind == kind)
+    }
+
+    /// All daemons.
+    pub fn daemons(&self) -> &[Arc<Daemon>] {
+        &self.daemons
+    }
+
+    /// Every pod that a kubelet has taken up.
+    pub fn pods(&self) -> BTreeMap<Key, PodEntry> {
+        self.pods.borrow().clone()
+    }
+
+    /// The pods, as a channel to wait on.
+    pub fn watch_pods(&self) -> watch::Receiver<BTreeMap<Key, PodEntry>> {
+        self.pods.subscribe()
+    }
+
+    /// Waits until every pod of the directory that is bound to a node of the lab is ready.
+    ///
+    /// # Errors
+    /// [`NotYet`] with the pods that are not, and why.
+    pub async fn pods_ready(&self, limit: Duration) -> Result<(), NotYet> {
+        until("all pods ready", limit, || async {
+            let (cluster, pods) = (self.cluster(), self.pods());
+            let waiting: Vec<String> = cluster
+                .pods
+                .keys()
+                .filter(|key| pods.get(*key).is_none_or(|entry| !entry.state.ready))
+                .map(|key| {
+                    let why = pods
+                        .get(key)
+                        .map_or("not started", |entry| entry.state.message.as_str());
+                    format!("{}/{}: {why}", key.0, key.1)
+                })
+                .collect();
+            if waiting.is_empty() && !cluster.pods.is_empty() {
+                Ok(())
+            } else {
+                Err(waiting)
+            }
+        })
+        .await
+    }
+
+    /// The address of a pod that has one.
+    pub fn pod_address(&self, namespace: &str, pod: &str) -> Option<Ipv4Addr> {
+        self.pods
+            .borrow()
+            .get(&(namespace.to_owned(), pod.to_owned()))?
+            .state
+            .address
+    }
+
+    /// Starts counting what crosses the link between nodes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn capture(&self, marker: &str) -> std::io::Result<Capture> {
+        let ports: Vec<String> = self.nodes.iter().map(|node| node.number.short()).collect();
+        Capture::start(&self.name.core().path(), &ports, marker)
+    }
+
+    /// GETs a page from inside a node's namespace.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn page(&self, node: NodeNumber, port: u16, path: &str) -> Result<String, HttpError> {
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let answer = fetch::get(&self.name.netns(&node.short()).path(), to, path).await?;
+        Ok(String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
+    /// A page of the controller's HTTP port.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn controller_page(&self, path: &str) -> Result<String, HttpError> {
+        let answer = fetch::get(&self.name.core().path(), controller_http(), path).await?;
+        Ok(String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
+    /// Metrics of a node's proxy.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn ztunnel_metrics(&self, node: NodeNumber) -> Result<Scrape, HttpError> {
+        Ok(Scrape::parse(
+            &self.page(node, ports::METRICS, "/metrics").await?,
+        ))
+    }
+
+    /// Metrics of a node's agent.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn agent_metrics(&self, node: NodeNumber) -> Result<Scrape, HttpError> {
+        Ok(Scrape::parse(
+            &self.page(node, ports::CONTROL_METRICS, "/metrics").await?,
+        ))
+    }
+
+    /// A page from inside a pod's own namespace, for example a waypoint's metrics. Not captured.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn pod_page(
+        &self,
+        pod: &PodEntry,
+        port: u16,
+        path: &str,
+    ) -> Result<String, HttpError> {
+        let netns = pod.place.netns.clone().unwrap_or_default();
+        let answer =
+            fetch::get(&netns, SocketAddr::from((Ipv4Addr::LOCALHOST, port)), path).await?;
+        Ok(String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
+    /// What a daemon has logged so far.
+    pub fn log(&self, kind: DaemonKind) -> String {
+        let log = self.daemon(kind).map(|daemon| daemon.log());
+        log.and_then(|path| std::fs::read(path).ok())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    pub(super) async fn add_daemon(
+        &mut self,
+        kind: DaemonKind,
+        spec: Spec,
+        token: Option<PathBuf>,
+    ) -> Result<(), LabError> {
+        let daemon = Arc::new(Daemon::new(kind, spec, token, self.spawner.clone()));
+        daemon.start().await.map_err(|source| LabError::Spawn {
+            what: kind.name(),
+            source,
+        })?;
+        self.daemons.push(daemon);
+        Ok(())
+    }
+
+    pub(super) async fn controller_ready(&self, root: &Path) -> Result<(), LabError> {
+        let Some(daemon) = self.daemon(DaemonKind::Controller).cloned() else {
+            return Ok(());
+        };
+        let core = self.name.core().path();
+        let ready = until("xDS port and root certificate", READY, || async {
+            alive(&daemon).await?;
+            if !root.exists() {
+                return Err(format!("{} is not there", root.display()));
+            }
+            netns::connect(&core, xds_address(), READY)
+                .await
+                .map_err(|error| error.to_string())
+        });
+        ready
+            .await
+            .map(drop)
+            .map_err(|source| not_ready(&daemon, source))
+    }
+
+    /// Waits until a daemon says that it is ready.
+    ///
+    /// # Errors
+    /// [`LabError::NotReady`] with the end of its log.
+    pub async fn daemon_ready(&self, daemon: &Arc<Daemon>) -> Result<(), LabError> {
+        let netns = self.daemon_netns(daemon.kind).path();
+        let (to, path) = match daemon.kind {
+            DaemonKind::Controller => (controller_http(), "/ready"),
+            DaemonKind::Agent(_) => (local(ports::AGENT_READINESS), "/readyz"),
+            DaemonKind::Ztunnel(_) => (local(ports::READINESS), "/healthz/ready"),
+        };
+        let ready = until("readiness", READY, || async {
+            alive(daemon).await?;
+            let answer = fetch::get(&netns, to, path)
+                .await
+                .map_err(|error| format!("{error:?}"))?;
+            let body = String::from_utf8_lossy(answer.body()).into_owned();
+            if answer.status().is_success() {
+                Ok(())
+            } else {
+                Err(format!("{} {body}", answer.status()))
+            }
+        });
+        ready.await.map_err(|source| not_ready(daemon, source))
+    }
+
+    fn daemon_netns(&self, kind: DaemonKind) -> NetnsName {
+        kind.node()
+            .map_or_else(|| self.name.core(), |node| self.name.netns(&node.short()))
+    }
+}
+
+/// Keeps a node's Service rules as the cluster is, until dropped.
+pub(super) async fn keep_services(netns: NetnsName, mut cluster: watch::Receiver<Arc<Cluster>>) {
+    let mut applied = String::new();
+    loop {
+        let script = service_nat::script(&cluster.borrow_and_update().clone());
+        if script != applied {
+            let (at, text) = (netns.clone(), script.clone());
+            let done = tokio::task::spawn_blocking(move || tool::nft(&at, &text)).await;
+            match done {
+                Ok(Ok(())) => applied = script,
+                Ok(Err(error)) => warn!(
+                    error = &error as &dyn std::error::Error,
+                    "services not applied"
+                ),
+                Err(_) => return,
+            }
+        }
+        if cluster.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+pub(super) fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+async fn alive(daemon: &Daemon) -> Result<(), String> {
+    daemon
+        .pid()
+        .await
+        .map(drop)
+        .ok_or_else(|| "it has ended".to_owned())
+}
+
+fn not_ready(daemon: &Daemon, source: NotYet) -> LabError {
+    let log = daemon.log();
+    let text = std::fs::read(&log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+    LabError::NotReady {
+        what: daemon.kind.name(),
+        log,
+        tail,
+        source: Box::new(source),
+    }
+}

@@ -1,0 +1,224 @@
+//! What crosses the link between nodes.
+//! In: every frame that enters the core's bridge from a node. Out: counts: frames, occurrences of a
+//! marker, bytes from and to a TCP port.
+//! Owns: a packet socket in the core's namespace and the thread that reads it.
+//! Spec: packet(7).
+
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket,
+    sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike as _};
+
+use crate::netns;
+
+/// A frame that was sent from here, not received (`linux/if_packet.h`).
+const PACKET_OUTGOING: u8 = 4;
+/// Largest frame: what segmentation offload hands over.
+const FRAME: usize = 70_000;
+/// Bytes of frames the kernel may hold for us.
+const QUEUE: usize = 64 << 20;
+
+/// What was seen so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Frames between nodes
+    pub frames: u64,
+    /// Occurrences of the marker in frames
+    pub marker: u64,
+    /// TCP payload bytes from or to port 15008
+    pub hbone_bytes: u64,
+    /// TCP payload bytes from or to any other port
+    pub other_bytes: u64,
+}
+
+/// A running capture; ends when dropped.
+pub struct Capture {
+    seen: Arc<Mutex<Seen>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// Starts counting `marker` on the frames that enter the namespace by the interfaces `ports`.
+    ///
+    /// # Errors
+    /// The kernel's, or a namespace or interface that is not there.
+    pub fn start(core: &Path, ports: &[String], marker: &str) -> io::Result<Self> {
+        let names: Vec<String> = ports.to_vec();
+        let opened = netns::inside(core, move || open(&names)).map_err(io::Error::other)?;
+        let (fd, interfaces) = opened?;
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (counts, end, marker) = (seen.clone(), stop.clone(), marker.as_bytes().to_vec());
+        let thread = std::thread::Builder::new()
+            .name("lab-wire".to_owned())
+            .spawn(move || {
+                let mut frame = vec![0; FRAME];
+                while !end.load(Ordering::Relaxed) {
+                    match recvfrom::<LinkAddr>(fd.as_raw_fd(), &mut frame) {
+                        Ok((n, Some(from))) => {
+                            let entering = from.pkttype() != PACKET_OUTGOING
+                                && interfaces.contains(&from.ifindex());
+                            if entering {
+                                let mut seen =
+                                    counts.lock().unwrap_or_else(PoisonError::into_inner);
+                                count(&mut seen, &frame[..n.min(FRAME)], &marker);
+                            }
+                        }
+                        Ok((_, None)) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                        Err(_) => break,
+                    }
+                }
+            })?;
+        Ok(Self {
+            seen,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// What was seen up to now.
+    pub fn seen(&self) -> Seen {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(ports: &[String]) -> io::Result<(std::os::fd::OwnedFd, Vec<usize>)> {
+    let indices = ports
+        .iter()
+        .map(|name| nix::net::if_::if_nametoindex(name.as_str()).map(|index| index as usize))
+        .collect::<Result<Vec<_>, _>>()?;
+    let fd = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::EthAll,
+    )?;
+    setsockopt(&fd, sockopt::RcvBufForce, &QUEUE)?;
+    // The reader looks at its stop flag this often.
+    setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50))?;
+    Ok((fd, indices))
+}
+
+fn count(seen: &mut Seen, frame: &[u8], marker: &[u8]) {
+    seen.frames += 1;
+    if !marker.is_empty() {
+        seen.marker += frame
+            .windows(marker.len())
+            .filter(|window| *window == marker)
+            .count() as u64;
+    }
+    if let Some(segment) = Segment::parse(frame) {
+        if segment.ports.contains(&15008) {
+            seen.hbone_bytes += segment.payload as u64;
+        } else {
+            seen.other_bytes += segment.payload as u64;
+        }
+    }
+}
+
+/// The few fields of a TCP segment in an Ethernet frame that counting needs.
+#[derive(Debug, PartialEq, Eq)]
+struct Segment {
+    ports: [u16; 2],
+    payload: usize,
+}
+
+impl Segment {
+    fn parse(frame: &[u8]) -> Option<Self> {
+        let ip = frame.get(14..)?;
+        if frame.get(12..14)? != [0x08, 0x00] || *ip.first()? >> 4 != 4 || *ip.get(9)? != 6 {
+            return None;
+        }
+        let header = usize::from(ip[0] & 0x0f) * 4;
+        let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
+        // A segment larger than 64 KiB has length 0.
+        let total = if total == 0 {
+            ip.len()
+        } else {
+            total.min(ip.len())
+        };
+        let tcp = ip.get(header..total)?;
+        let offset = usize::from(*tcp.get(12)? >> 4) * 4;
+        Some(Self {
+            ports: [
+                u16::from_be_bytes([tcp[0], tcp[1]]),
+                u16::from_be_bytes([tcp[2], tcp[3]]),
+            ],
+            payload: tcp.len().checked_sub(offset)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(payload: &[u8], port: u16) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00]);
+        let mut ip = vec![0; 20];
+        ip[0] = 0x45;
+        ip[9] = 6;
+        ip[2..4].copy_from_slice(&(40 + payload.len() as u16).to_be_bytes());
+        ip[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        let mut tcp = vec![0; 20];
+        tcp[0..2].copy_from_slice(&40000_u16.to_be_bytes());
+        tcp[2..4].copy_from_slice(&port.to_be_bytes());
+        tcp[12] = 5 << 4;
+        frame.extend(ip);
+        frame.extend(tcp);
+        frame.extend(payload);
+        frame
+    }
+
+    #[test]
+    fn payload_is_counted_by_port_and_the_marker_wherever_it_is() {
+        let mut seen = Seen::default();
+        count(&mut seen, &frame(b"xx marker marker", 9080), b"marker");
+        count(&mut seen, &frame(b"0123456789", 15008), b"marker");
+        // Padding of short frames is no payload.
+        let mut padded = frame(b"", 15008);
+        padded.extend([0; 6]);
+        count(&mut seen, &padded, b"marker");
+        assert_eq!(
+            seen,
+            Seen {
+                frames: 3,
+                marker: 2,
+                hbone_bytes: 10,
+                other_bytes: 16
+            }
+        );
+    }
+
+    #[test]
+    fn any_cut_off_frame_is_no_segment_and_no_panic() {
+        let whole = frame(b"payload", 15008);
+        for n in 0..whole.len() {
+            let _ = Segment::parse(&whole[..n]);
+        }
+        assert_eq!(Segment::parse(&[0xff; 80]), None);
+    }
+}

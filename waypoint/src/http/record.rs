@@ -1,0 +1,249 @@
+//! What is known of one request, and its single report: one access line, one set of metrics.
+//! In: facts, as they become known. Out: the report, when the last part of the request is gone,
+//! whatever ended it.
+//! Owns: its facts. Must not happen here: two reports, or none.
+//! Spec: Istio standard metrics; Istio's default access log format.
+
+use crate::access_line;
+use crate::listen::Downstream;
+use crate::outcome::{DOWNSTREAM_GONE, NO_FLAGS, Said};
+use crate::http::line::Line;
+use crate::http::{body, headers};
+use crate::upstream::endpoints::Target;
+use ambit_model::route::HttpRoute;
+use ambit_telemetry::labels::{DestinationService, Peer, Protocol, Reporter, SecurityPolicy, TrafficLabels};
+use ambit_telemetry::requests::{RequestLabels, RequestSample};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Response, Version};
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// One request, until it is over.
+pub(crate) struct Record {
+    pub(crate) downstream: Rc<Downstream>,
+    pub(crate) started: Instant,
+    pub(crate) began: SystemTime,
+    pub(crate) facts: RefCell<Facts>,
+    grpc: bool,
+    request_head: u64,
+    request_body: RefCell<Option<Rc<body::Recording>>>,
+    /// Bytes of an upgraded connection.
+    relayed: Cell<u64>,
+    response_bytes: Cell<u64>,
+}
+
+/// What the report says.
+pub(crate) struct Facts {
+    pub(crate) method: http::Method,
+    /// As received, with the query.
+    pub(crate) path: String,
+    pub(crate) authority: String,
+    pub(crate) version: Version,
+    pub(crate) request_id: String,
+    pub(crate) user_agent: String,
+    pub(crate) forwarded_for: String,
+    /// 0: no response was begun.
+    pub(crate) status: u16,
+    pub(crate) grpc_status: Option<u8>,
+    pub(crate) flags: &'static str,
+    pub(crate) details: &'static str,
+    pub(crate) route: Arc<str>,
+    pub(crate) cluster: String,
+    pub(crate) endpoint: Option<Target>,
+    /// The response has been passed on to its end.
+    pub(crate) complete: bool,
+}
+
+impl Record {
+    /// Begins one.
+    pub(crate) fn open(downstream: &Rc<Downstream>, parts: &Parts) -> Rc<Self> {
+        let text = |name: HeaderName| {
+            let value = parts.headers.get(name);
+            value.map_or_else(String::new, |v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+        };
+        let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+        let facts = Facts {
+            method: parts.method.clone(),
+            path: target.to_owned(),
+            authority: String::new(),
+            version: parts.version,
+            request_id: text(headers::X_REQUEST_ID),
+            user_agent: text(http::header::USER_AGENT),
+            forwarded_for: text(headers::X_FORWARDED_FOR),
+            status: 0,
+            grpc_status: None,
+            flags: NO_FLAGS,
+            details: "",
+            route: Arc::from(""),
+            cluster: String::new(),
+            endpoint: None,
+            complete: false,
+        };
+        let line = parts.method.as_str().len() + target.len();
+        Rc::new(Self {
+            downstream: downstream.clone(),
+            started: Instant::now(),
+            began: SystemTime::now(),
+            facts: RefCell::new(facts),
+            grpc: headers::is_grpc(&parts.headers),
+            request_head: line as u64 + headers::size(&parts.headers),
+            request_body: RefCell::default(),
+            relayed: Cell::new(0),
+            response_bytes: Cell::new(0),
+        })
+    }
+
+    /// Whether the client speaks gRPC.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// The request line, once it has been understood.
+    pub(crate) fn line(&self, line: &Line) {
+        self.facts.borrow_mut().authority.clone_from(&line.authority);
+    }
+
+    /// The id under which the request goes on.
+    pub(crate) fn request_id(&self, headers: &HeaderMap) {
+        if let Some(id) = headers.get(headers::X_REQUEST_ID) {
+            self.facts.borrow_mut().request_id = String::from_utf8_lossy(id.as_bytes()).into_owned();
+        }
+    }
+
+    /// The route taken.
+    pub(crate) fn route(&self, route: &HttpRoute) {
+        self.facts.borrow_mut().route = route.name.clone();
+    }
+
+    /// The body, whose bytes are counted.
+    pub(crate) fn body(&self, recording: &Rc<body::Recording>) {
+        *self.request_body.borrow_mut() = Some(recording.clone());
+    }
+
+    /// The endpoint that is tried.
+    pub(crate) fn endpoint(&self, target: &Target) {
+        let mut facts = self.facts.borrow_mut();
+        facts.cluster = target.cluster.name.to_string();
+        facts.endpoint = Some(target.clone());
+    }
+
+    /// Flags and details.
+    pub(crate) fn say(&self, flags: &'static str, details: &'static str) {
+        let mut facts = self.facts.borrow_mut();
+        facts.flags = flags;
+        facts.details = details;
+    }
+
+    /// What is said of a failure.
+    pub(crate) fn failed(&self, said: &Said) {
+        self.say(said.flags, said.details);
+        if said.blame == crate::outcome::Blame::Us {
+            tracing::warn!(
+                dst.service = %self.downstream.service.key,
+                error = said.details,
+                "request failed because of this waypoint or its configuration"
+            );
+        }
+    }
+
+    /// Response headers are on their way to the client.
+    pub(crate) fn responding(&self, response: &Response<impl Sized>) {
+        let mut facts = self.facts.borrow_mut();
+        facts.status = response.status().as_u16();
+        if self.grpc {
+            facts.grpc_status = headers::grpc_status(response.headers());
+        }
+        self.response_bytes.set(headers::size(response.headers()));
+    }
+
+    /// Bytes of the response body.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.response_bytes.set(self.response_bytes.get() + bytes);
+    }
+
+    /// Bytes the client sent after an upgrade.
+    pub(crate) fn received(&self, bytes: u64) {
+        self.relayed.set(self.relayed.get() + bytes);
+    }
+
+    /// Trailers of the response.
+    pub(crate) fn trailers(&self, trailers: &HeaderMap) {
+        if self.grpc
+            && let Some(status) = headers::grpc_status(trailers)
+        {
+            self.facts.borrow_mut().grpc_status = Some(status);
+        }
+    }
+
+    /// The response has been passed on to its end.
+    pub(crate) fn completed(&self) {
+        self.facts.borrow_mut().complete = true;
+    }
+
+    /// Bytes received from the client.
+    pub(crate) fn request_bytes(&self) -> u64 {
+        let body = self.request_body.borrow();
+        self.request_head + self.relayed.get() + body.as_ref().map_or(0, |b| b.received())
+    }
+
+    /// Bytes sent to the client.
+    pub(crate) fn response_bytes(&self) -> u64 {
+        self.response_bytes.get()
+    }
+
+    fn labels(&self, facts: &Facts) -> RequestLabels {
+        let downstream = &self.downstream;
+        let destination = facts.endpoint.as_ref().map_or_else(Peer::default, |target| {
+            let proved = target.is_tunnelled().then(|| target.workload.identity.clone());
+            Peer::of(&target.workload).with_principal(proved)
+        });
+        RequestLabels {
+            common: TrafficLabels {
+                reporter: Reporter::Waypoint,
+                source: downstream.source.clone(),
+                destination,
+                service: DestinationService::of(&downstream.service),
+                protocol: if self.grpc { Protocol::Grpc } else { Protocol::Http },
+                response_flags: facts.flags,
+                security: SecurityPolicy::MutualTls,
+                join: None,
+            },
+            response_code: facts.status,
+            grpc_status: facts.grpc_status,
+        }
+    }
+
+    /// Since it began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The client's address.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.downstream.client
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        {
+            let mut facts = self.facts.borrow_mut();
+            if !facts.complete && facts.flags == NO_FLAGS {
+                facts.flags = DOWNSTREAM_GONE;
+                facts.details = "downstream_remote_disconnect";
+            }
+        }
+        let facts = self.facts.borrow();
+        let worker = &self.downstream.worker;
+        let series = worker.series.requests.resolve(&self.labels(&facts));
+        series.observe(&RequestSample {
+            duration: self.elapsed(),
+            request_bytes: self.request_bytes(),
+            response_bytes: self.response_bytes(),
+        });
+        access_line::request(worker, self, &facts);
+    }
+}

@@ -1,0 +1,19 @@
+//! L7 proxy: HBONE in, routed requests out by HBONE.
+//! In: tunnels on port 15008, routes and workloads by xDS, its own certificate. Out: requests to
+//! endpoints with its own identity, metrics, access lines.
+//! Each worker owns its connections; the control runtime (`app`) feeds the state and the certificate.
+//! Must not happen here: a route decided otherwise than by `ambit-routing`, plaintext to an endpoint
+//! that has a tunnel.
+//! Spec: ARCHITECTURE.md; Istio waypoints.
+#![forbid(unsafe_code)]
+
+mod access_line;
+mod filters;
+mod http;
+mod listen;
+pub mod metrics;
+mod outcome;
+pub mod state;
+mod tcp;
+mod upstream;
+pub mod worker;

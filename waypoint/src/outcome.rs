@@ -1,0 +1,193 @@
+//! Every way a request can end without an upstream's answer, and what is said of it.
+//! In: a [`Failure`] of any layer. Out: status, response flags, details, body and blame, in one
+//! exhaustive match. Flags, details and texts are Envoy's: users search for them.
+
+use http::StatusCode;
+
+/// Why a request got no answer from an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No route matches.
+    NoRoute,
+    /// The routes of the service have not arrived.
+    NotConfigured,
+    /// The route names a cluster that is not known.
+    NoCluster,
+    /// All weights are 0, or the route has no destination.
+    NoDestination,
+    /// No endpoint can take it.
+    NoHealthyUpstream,
+    /// No connection to the endpoint.
+    Connect(ConnectFailure),
+    /// The connection broke before response headers.
+    ResetBeforeHeaders,
+    /// The upstream broke HTTP.
+    Protocol,
+    /// The route's time is over.
+    Timeout,
+    /// The time of one try is over, and of the last one at that.
+    PerTryTimeout,
+    /// The request itself is malformed.
+    BadRequest,
+    /// The request cannot be upgraded as it asks.
+    UpgradeRefused,
+}
+
+/// Which step of connecting failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ConnectFailure {
+    /// No TCP connection.
+    Dial,
+    /// No mutual TLS: certificates, identities, handshake.
+    Tls,
+    /// The peer refused the CONNECT.
+    Refused,
+    /// Not in time.
+    Timeout,
+    /// We have no certificate.
+    Identity,
+}
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The client or its configuration.
+    Source,
+    /// The upstream.
+    Upstream,
+    /// This proxy or its configuration.
+    Us,
+}
+
+/// What is told to the client, the log and the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    /// Envoy's short flags.
+    pub(crate) flags: &'static str,
+    /// Envoy's response code details.
+    pub(crate) details: &'static str,
+    pub(crate) body: &'static str,
+    pub(crate) blame: Blame,
+}
+
+/// Flags when there is nothing to say.
+pub(crate) const NO_FLAGS: &str = "-";
+/// The client went away first.
+pub(crate) const DOWNSTREAM_GONE: &str = "DC";
+/// The upstream broke off inside its response.
+pub(crate) const UPSTREAM_GONE: &str = "UC";
+/// A delay was injected.
+pub(crate) const DELAYED: &str = "DI";
+/// An abort was injected.
+pub(crate) const ABORTED: &str = "FI";
+/// A delay, then an abort.
+pub(crate) const DELAYED_ABORTED: &str = "DI,FI";
+/// Every retry was used up and the last answer was passed on.
+pub(crate) const RETRIES_USED_UP: &str = "URX";
+/// The route's time ended inside the response.
+pub(crate) const TIMED_OUT: &str = "UT";
+
+const CONNECTION_FAILURE: &str = "upstream connect error or disconnect/reset before headers. \
+                                  reset reason: connection failure";
+const CONNECTION_TIMEOUT: &str = "upstream connect error or disconnect/reset before headers. \
+                                  reset reason: connection timeout";
+const CONNECTION_TERMINATION: &str = "upstream connect error or disconnect/reset before headers. \
+                                      reset reason: connection termination";
+
+impl Failure {
+    /// What is said. `retried`: a retry policy was used to its end.
+    pub(crate) fn said(self, retried: bool) -> Said {
+        let (status, flags, details, body, blame) = match self {
+            Self::NoRoute => (404, "NR", "route_not_found", "", Blame::Source),
+            Self::NotConfigured => {
+                (503, "NC", "router_not_configured", "waypoint: routes have not arrived", Blame::Us)
+            }
+            Self::NoCluster => (503, "NC", "cluster_not_found", "", Blame::Us),
+            Self::NoDestination => (500, "NR", "no_weighted_cluster", "", Blame::Us),
+            Self::NoHealthyUpstream => {
+                (503, "UH", "no_healthy_upstream", "no healthy upstream", Blame::Upstream)
+            }
+            Self::Connect(ConnectFailure::Timeout) => {
+                let details = "upstream_reset_before_response_started{connection_timeout}";
+                (503, either(retried, "UF", "UF,URX"), details, CONNECTION_TIMEOUT, Blame::Upstream)
+            }
+            Self::Connect(ConnectFailure::Identity) => {
+                let details = "no_certificate_of_this_waypoint";
+                (503, either(retried, "UF", "UF,URX"), details, CONNECTION_FAILURE, Blame::Us)
+            }
+            Self::Connect(ConnectFailure::Dial | ConnectFailure::Tls | ConnectFailure::Refused) => {
+                let details = "upstream_reset_before_response_started{connection_failure}";
+                (503, either(retried, "UF", "UF,URX"), details, CONNECTION_FAILURE, Blame::Upstream)
+            }
+            Self::ResetBeforeHeaders => {
+                let details = "upstream_reset_before_response_started{connection_termination}";
+                (503, either(retried, "UC", "UC,URX"), details, CONNECTION_TERMINATION, Blame::Upstream)
+            }
+            Self::Protocol => {
+                (502, either(retried, "UPE", "UPE,URX"), "upstream_reset_before_response_started{protocol_error}",
+                 "upstream connect error or disconnect/reset before headers. reset reason: protocol error", Blame::Upstream)
+            }
+            Self::Timeout => {
+                (504, "UT", "response_timeout", "upstream request timeout", Blame::Upstream)
+            }
+            Self::PerTryTimeout => {
+                let details = "upstream_per_try_timeout";
+                (504, either(retried, "UT", "UT,URX"), details, "upstream request timeout", Blame::Upstream)
+            }
+            Self::BadRequest => (400, "DPE", "malformed_request", "bad request", Blame::Source),
+            Self::UpgradeRefused => (403, NO_FLAGS, "upgrade_failed", "", Blame::Source),
+        };
+        let status = StatusCode::from_u16(status).expect("every status above is valid");
+        Said { status, flags, details, body, blame }
+    }
+}
+
+fn either(condition: bool, no: &'static str, yes: &'static str) -> &'static str {
+    if condition { yes } else { no }
+}
+
+/// gRPC status number for an HTTP status we answer a gRPC call with.
+/// Source: gRPC, "HTTP to gRPC Status Code Mapping".
+pub(crate) fn grpc_status(status: StatusCode) -> u8 {
+    match status.as_u16() {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_as_envoy_tells_them() {
+        let table = [
+            (Failure::NoRoute, 404, "NR", "NR"),
+            (Failure::NotConfigured, 503, "NC", "NC"),
+            (Failure::NoCluster, 503, "NC", "NC"),
+            (Failure::NoDestination, 500, "NR", "NR"),
+            (Failure::NoHealthyUpstream, 503, "UH", "UH"),
+            (Failure::Connect(ConnectFailure::Dial), 503, "UF", "UF,URX"),
+            (Failure::Connect(ConnectFailure::Tls), 503, "UF", "UF,URX"),
+            (Failure::Connect(ConnectFailure::Refused), 503, "UF", "UF,URX"),
+            (Failure::Connect(ConnectFailure::Timeout), 503, "UF", "UF,URX"),
+            (Failure::Connect(ConnectFailure::Identity), 503, "UF", "UF,URX"),
+            (Failure::ResetBeforeHeaders, 503, "UC", "UC,URX"),
+            (Failure::Protocol, 502, "UPE", "UPE,URX"),
+            (Failure::Timeout, 504, "UT", "UT"),
+            (Failure::PerTryTimeout, 504, "UT", "UT,URX"),
+            (Failure::BadRequest, 400, "DPE", "DPE"),
+            (Failure::UpgradeRefused, 403, "-", "-"),
+        ];
+        for (failure, status, once, retried) in table {
+            let said = failure.said(false);
+            assert_eq!((said.status.as_u16(), said.flags), (status, once), "{failure:?}");
+            assert_eq!(failure.said(true).flags, retried, "{failure:?}");
+        }
+    }
+}

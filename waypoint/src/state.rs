@@ -1,0 +1,118 @@
+//! What this waypoint knows of the mesh: workloads and services, and the routes it runs.
+//! In: xDS, through `writer`. Out: [`View`], immutable, loaded once per decision.
+//! Owns: the current view (one writer, any number of readers). Never changed from the data path.
+
+mod writer;
+
+pub use writer::{Rejected, Update, Writer, WriterCounters};
+
+use ambit_model::ids::{ClusterName, ServiceKey};
+use ambit_model::route::{Cluster, Endpoints, Router};
+use ambit_model::snapshot::Snapshot;
+use arc_swap::{ArcSwap, Guard};
+use rpds::HashTrieMapSync;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long a connection or request waits for configuration before it is refused.
+pub const CONFIGURATION_WAIT: Duration = Duration::from_secs(5);
+
+/// Everything known at one moment. Cloning is O(1).
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Workloads and services.
+    pub mesh: Snapshot,
+    routers: HashTrieMapSync<(ServiceKey, u16), Arc<Router>>,
+    clusters: HashTrieMapSync<ClusterName, Arc<Cluster>>,
+    endpoints: HashTrieMapSync<ClusterName, Arc<Endpoints>>,
+    synced: Synced,
+}
+
+/// Which types have had their first full response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Synced {
+    addresses: bool,
+    routers: bool,
+    clusters: bool,
+    endpoints: bool,
+}
+
+impl View {
+    /// Every type is known: absence is now a fact.
+    pub fn is_complete(&self) -> bool {
+        let s = self.synced;
+        s.addresses && s.routers && s.clusters && s.endpoints
+    }
+
+    /// The routes of a service port.
+    pub fn router(&self, service: &ServiceKey, port: u16) -> Option<&Arc<Router>> {
+        self.routers.get(&(service.clone(), port))
+    }
+
+    /// All routes, in no order.
+    pub fn routers(&self) -> impl Iterator<Item = &Arc<Router>> {
+        self.routers.values()
+    }
+
+    /// A cluster.
+    pub fn cluster(&self, name: &ClusterName) -> Option<&Arc<Cluster>> {
+        self.clusters.get(name)
+    }
+
+    /// All clusters, in no order.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.clusters.values()
+    }
+
+    /// Who serves a cluster.
+    pub fn endpoints(&self, name: &ClusterName) -> Option<&Arc<Endpoints>> {
+        self.endpoints.get(name)
+    }
+}
+
+/// The current view. Clones share it.
+#[derive(Clone, Debug)]
+pub struct State {
+    current: Arc<ArcSwap<View>>,
+    /// Generation of the mesh part; changes with every new view.
+    changes: watch::Receiver<u64>,
+}
+
+impl State {
+    /// An empty state and its only writer. `gateway`: `<namespace>/<name>` of the Gateway we run;
+    /// routers of others are ignored.
+    pub fn new(gateway: &str) -> (Self, Writer) {
+        let current = Arc::new(ArcSwap::from_pointee(View::default()));
+        let (sender, changes) = watch::channel(0);
+        let writer = Writer::new(gateway, current.clone(), sender);
+        (Self { current, changes }, writer)
+    }
+
+    /// The view now. Hold it for one decision, not across waits.
+    pub fn load(&self) -> Guard<Arc<View>> {
+        self.current.load()
+    }
+
+    /// What `find` finds, waiting at most [`CONFIGURATION_WAIT`] for it while configuration is still
+    /// arriving. `None`: it is not there, and either everything is known or the time is over.
+    pub async fn wait_for<T>(&self, find: impl Fn(&View) -> Option<T>) -> Option<T> {
+        let mut changes = self.changes.clone();
+        let look = async {
+            loop {
+                changes.mark_unchanged();
+                {
+                    let view = self.load();
+                    let found = find(&view);
+                    if found.is_some() || view.is_complete() {
+                        return found;
+                    }
+                }
+                if changes.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(CONFIGURATION_WAIT, look).await.unwrap_or(None)
+    }
+}

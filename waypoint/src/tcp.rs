@@ -1,0 +1,163 @@
+//! Ports that carry bytes: one destination per connection, by weight.
+//! In: a CONNECT stream. Out: a relay with an endpoint, one set of metrics, one access line.
+//! An endpoint that cannot be reached is passed over for another; bytes are never sent twice.
+
+use crate::access_line;
+use crate::http::server::HboneIo;
+use crate::listen::Downstream;
+use crate::outcome::{Failure, NO_FLAGS};
+use crate::upstream::connect::{Connection, connect};
+use crate::upstream::endpoints::{self, Target};
+use ambit_model::ids::ClusterName;
+use ambit_net::relay::{self, Counters, RelayEnd};
+use ambit_routing::http::select;
+use ambit_telemetry::labels::{
+    DestinationService, Peer, Reporter, SecurityPolicy, TrafficLabels,
+};
+use ambit_telemetry::traffic::TrafficCells;
+use smallvec::SmallVec;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Endpoints tried for one connection.
+const TRIES: usize = 3;
+/// How often bytes of a living connection are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
+/// A connection that has ended, for its access line.
+pub(crate) struct Ended {
+    pub(crate) began: SystemTime,
+    pub(crate) duration: Duration,
+    pub(crate) flags: &'static str,
+    pub(crate) details: &'static str,
+    pub(crate) target: Option<Target>,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+/// Relays to its end.
+pub(crate) async fn serve(downstream: Rc<Downstream>, io: HboneIo) {
+    let (began, started) = (SystemTime::now(), Instant::now());
+    let counters = Counters::default();
+    let (target, result) = match reach(&downstream).await {
+        Ok((target, connection, active)) => {
+            let cells = series(&downstream, Some(&target), NO_FLAGS);
+            cells.opened();
+            let end = carry(io, connection, (&counters, &cells)).await;
+            cells.closed();
+            drop(active);
+            (Some(target), Ok(end))
+        }
+        Err((target, failure)) => {
+            // Dropped without an end, the stream is reset: the client sees a failure, not a close.
+            drop(io);
+            let said = failure.said(false);
+            series(&downstream, target.as_ref(), said.flags).failed();
+            (target, Err(said))
+        }
+    };
+    let (flags, details) = match &result {
+        Ok(RelayEnd::Finished) => (NO_FLAGS, ""),
+        Ok(RelayEnd::Broken { by: relay::Side::Client, .. }) => {
+            (crate::outcome::DOWNSTREAM_GONE, "downstream_remote_disconnect")
+        }
+        Ok(RelayEnd::Broken { by: relay::Side::Server, .. }) => {
+            (crate::outcome::UPSTREAM_GONE, "upstream_remote_disconnect")
+        }
+        Err(said) => (said.flags, said.details),
+    };
+    let ended = Ended {
+        began,
+        duration: started.elapsed(),
+        flags,
+        details,
+        target,
+        received: counters.from_client(),
+        sent: counters.from_server(),
+    };
+    access_line::connection(&downstream, &ended);
+}
+
+type Reached = (Target, Connection, crate::upstream::balance::Active);
+
+async fn reach(downstream: &Downstream) -> Result<Reached, (Option<Target>, Failure)> {
+    let worker = &downstream.worker;
+    let cluster = destination(downstream).map_err(|failure| (None, failure))?;
+    let mut tried = SmallVec::<[_; TRIES]>::new();
+    let mut last = None;
+    loop {
+        let (target, active) = endpoints::choose(worker, &cluster, &tried)
+            .map_err(|failure| (last.take(), failure))?;
+        match connect(worker, &target, Some(downstream.client)).await {
+            Ok(connection) => return Ok((target, connection, active)),
+            Err(failure) => {
+                let again = tried.contains(&target.workload.uid);
+                tried.push(target.workload.uid.clone());
+                if again || tried.len() >= TRIES {
+                    return Err((Some(target), Failure::Connect(failure)));
+                }
+                last = Some(target);
+            }
+        }
+    }
+}
+
+fn destination(downstream: &Downstream) -> Result<ClusterName, Failure> {
+    let worker = &downstream.worker;
+    let view = worker.state.load();
+    let router = view.router(&downstream.service.key, downstream.local.port());
+    let route = router.ok_or(Failure::NotConfigured)?.tcp.first().ok_or(Failure::NoRoute)?;
+    let chosen = select::weighted(&route.clusters, &mut *worker.rng());
+    chosen.map(|c| c.cluster.clone()).ok_or(Failure::NoDestination)
+}
+
+async fn carry(
+    io: HboneIo,
+    connection: Connection,
+    (counters, cells): (&Counters, &TrafficCells),
+) -> RelayEnd {
+    let mut relayed = pin!(async {
+        match connection {
+            Connection::Hbone(stream) => relay::run(io, stream, counters).await,
+            Connection::Tcp(tcp) => relay::run(io, tcp, counters).await,
+        }
+    });
+    let mut counted = (0, 0);
+    let mut count = || {
+        let now = (counters.from_client(), counters.from_server());
+        cells.received(now.0 - counted.0);
+        cells.sent(now.1 - counted.1);
+        counted = now;
+    };
+    loop {
+        tokio::select! {
+            end = &mut relayed => {
+                count();
+                return end;
+            }
+            () = tokio::time::sleep(COUNT_EVERY) => count(),
+        }
+    }
+}
+
+fn series(
+    downstream: &Downstream,
+    target: Option<&Target>,
+    flags: &'static str,
+) -> Arc<TrafficCells> {
+    let destination = target.map_or_else(Peer::default, |t| {
+        let proved = t.is_tunnelled().then(|| t.workload.identity.clone());
+        Peer::of(&t.workload).with_principal(proved)
+    });
+    let labels = TrafficLabels {
+        source: downstream.source.clone(),
+        destination,
+        service: DestinationService::of(&downstream.service),
+        response_flags: flags,
+        security: SecurityPolicy::MutualTls,
+        ..TrafficLabels::tcp(Reporter::Waypoint)
+    };
+    downstream.worker.series.traffic.resolve(&labels)
+}

@@ -1,0 +1,343 @@
+//! HTTP connections of one worker, by endpoint.
+//! In: a target and a request. Out: a response. HTTP/1.1 connections are lent for one request at a
+//! time and come back when its response has been read; HTTP/2 connections carry many, one dial at a
+//! time per endpoint.
+//! Owns: idle and shared connections. A request that a stale connection never sent is repeated on
+//! another at once; one that may have been sent is not.
+
+use super::connect::{UpstreamIo, connect};
+use super::endpoints::Target;
+use crate::http::body::Body;
+use crate::outcome::ConnectFailure;
+use crate::worker::Worker;
+use ambit_model::ids::SpiffeId;
+use ambit_routing::http::retry::TryEnd;
+use foldhash::HashMap;
+use futures::FutureExt;
+use futures::future::{LocalBoxFuture, Shared};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioTimer;
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Idle HTTP/1.1 connections kept per endpoint.
+const KEPT: usize = 64;
+/// How long a connection may be idle (Envoy's default is one hour; servers give up far sooner).
+const IDLE: Duration = Duration::from_secs(60);
+/// How often idle connections are looked for.
+pub(crate) const SWEEP: Duration = Duration::from_secs(15);
+/// Receive windows of HTTP/2.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Largest header list accepted.
+const HEADER_LIST: u32 = 64 << 10;
+
+/// Which HTTP is spoken to the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Version {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    address: SocketAddr,
+    expected: Arc<[SpiffeId]>,
+}
+
+/// Connections of one worker.
+#[derive(Default)]
+pub(crate) struct HttpPool {
+    idle: RefCell<HashMap<Key, Vec<Idle>>>,
+    shared: RefCell<HashMap<Key, Common>>,
+}
+
+struct Common {
+    dial: Dial,
+    used: Instant,
+}
+
+struct Idle {
+    sender: http1::SendRequest<Body>,
+    since: Instant,
+}
+
+type Sender2 = http2::SendRequest<Body>;
+type Dial = Shared<LocalBoxFuture<'static, Result<Sender2, ConnectFailure>>>;
+
+/// A response and the connection it came on.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Incoming>,
+    /// Present for HTTP/1.1: give it back when the body has been read, drop it to close.
+    pub(crate) lease: Option<Lease>,
+}
+
+/// An HTTP/1.1 connection that is in use.
+pub(crate) struct Lease {
+    pool: Rc<HttpPool>,
+    key: Key,
+    sender: http1::SendRequest<Body>,
+}
+
+/// Why there is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendFailure {
+    /// No connection.
+    Connect(ConnectFailure),
+    /// The peer refused the stream before it did anything.
+    Refused,
+    /// The connection was gone before the request was on its way.
+    Unsent,
+    /// It broke before response headers.
+    Reset,
+    /// The answer was no HTTP.
+    Protocol,
+}
+
+impl SendFailure {
+    /// For the retry policy.
+    pub(crate) fn end(self) -> TryEnd {
+        match self {
+            Self::Connect(_) => TryEnd::ConnectFailure,
+            Self::Refused => TryEnd::RefusedStream,
+            Self::Unsent => TryEnd::ResetBeforeRequest,
+            Self::Reset | Self::Protocol => TryEnd::Reset,
+        }
+    }
+}
+
+/// Sends a request and waits for response headers. The caller sets the limit of the wait.
+pub(crate) async fn send(
+    worker: &Rc<Worker>,
+    target: &Target,
+    version: Version,
+    request: Request<Body>,
+) -> Result<Answered, SendFailure> {
+    match version {
+        Version::Http1 => send1(worker, target, request).await,
+        Version::Http2 => send2(worker, target, request).await,
+    }
+}
+
+async fn send1(
+    worker: &Rc<Worker>,
+    target: &Target,
+    mut request: Request<Body>,
+) -> Result<Answered, SendFailure> {
+    let key = Key::of(target);
+    loop {
+        let idle = worker.http.take(&key);
+        let reused = idle.is_some();
+        let mut sender = match idle {
+            Some(sender) => sender,
+            None => handshake1(worker, target).await.map_err(SendFailure::Connect)?,
+        };
+        match sender.try_send_request(request).await {
+            Ok(response) => {
+                let pool = worker.http.clone();
+                return Ok(Answered { response, lease: Some(Lease { pool, key, sender }) });
+            }
+            Err(mut failed) => match failed.take_message() {
+                Some(unsent) if reused => request = unsent,
+                unsent => return Err(classify(&failed, unsent.is_some())),
+            },
+        }
+    }
+}
+
+async fn send2(
+    worker: &Rc<Worker>,
+    target: &Target,
+    mut request: Request<Body>,
+) -> Result<Answered, SendFailure> {
+    let key = Key::of(target);
+    loop {
+        let (dial, reused) = worker.http.shared(worker, &key, target);
+        let mut sender = match dial.await {
+            Ok(sender) => sender,
+            Err(failure) => {
+                worker.http.forget_unusable(&key);
+                return Err(SendFailure::Connect(failure));
+            }
+        };
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok(Answered { response, lease: None }),
+            Err(mut failed) => {
+                worker.http.forget_unusable(&key);
+                match failed.take_message() {
+                    Some(unsent) if reused => request = unsent,
+                    unsent => return Err(classify(&failed, unsent.is_some())),
+                }
+            }
+        }
+    }
+}
+
+impl HttpPool {
+    fn take(&self, key: &Key) -> Option<http1::SendRequest<Body>> {
+        let mut idle = self.idle.borrow_mut();
+        let kept = idle.get_mut(key)?;
+        while let Some(one) = kept.pop() {
+            if one.sender.is_ready() && one.since.elapsed() < IDLE {
+                return Some(one.sender);
+            }
+        }
+        None
+    }
+
+    fn put(&self, key: Key, sender: http1::SendRequest<Body>) {
+        let mut idle = self.idle.borrow_mut();
+        let kept = idle.entry(key).or_default();
+        kept.retain(|one| !one.sender.is_closed() && one.since.elapsed() < IDLE);
+        if kept.len() < KEPT {
+            kept.push(Idle { sender, since: Instant::now() });
+        }
+    }
+
+    /// The dial, finished or not, whose connection serves this key, and whether it was there before.
+    fn shared(&self, worker: &Rc<Worker>, key: &Key, target: &Target) -> (Dial, bool) {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(common) = shared.get_mut(key)
+            && common.is_usable()
+        {
+            common.used = Instant::now();
+            return (common.dial.clone(), true);
+        }
+        let (worker, target) = (Rc::downgrade(worker), target.clone());
+        let dial = async move {
+            let worker = worker.upgrade().ok_or(ConnectFailure::Dial)?;
+            handshake2(&worker, &target).await
+        };
+        let dial = dial.boxed_local().shared();
+        shared.insert(key.clone(), Common { dial: dial.clone(), used: Instant::now() });
+        (dial, false)
+    }
+
+    /// Lets go what nobody has used for a while; requests in progress go on.
+    pub(crate) fn sweep(&self) {
+        self.shared.borrow_mut().retain(|_, c| c.is_usable() && c.used.elapsed() < IDLE);
+        self.idle.borrow_mut().retain(|_, kept| {
+            kept.retain(|one| !one.sender.is_closed() && one.since.elapsed() < IDLE);
+            !kept.is_empty()
+        });
+    }
+
+    fn forget_unusable(&self, key: &Key) {
+        let mut shared = self.shared.borrow_mut();
+        if shared.get(key).is_some_and(|common| !common.is_usable()) {
+            shared.remove(key);
+        }
+    }
+}
+
+impl Common {
+    /// Being dialled, or open.
+    fn is_usable(&self) -> bool {
+        match self.dial.peek() {
+            None => true,
+            Some(Ok(sender)) => !sender.is_closed(),
+            Some(Err(_)) => false,
+        }
+    }
+}
+
+impl Lease {
+    /// Takes the connection back once it is ready for another request.
+    pub(crate) fn give_back(mut self) {
+        if self.sender.is_closed() {
+            return;
+        }
+        tokio::task::spawn_local(async move {
+            // The rest of the request may still be on its way; no longer than a connection may idle.
+            let ready = tokio::time::timeout(IDLE, self.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) {
+                self.pool.put(self.key, self.sender);
+            }
+        });
+    }
+}
+
+impl Key {
+    fn of(target: &Target) -> Self {
+        Self { address: target.address, expected: target.expected.clone() }
+    }
+}
+
+async fn handshake1(
+    worker: &Worker,
+    target: &Target,
+) -> Result<http1::SendRequest<Body>, ConnectFailure> {
+    let io = connect(worker, target, None).await?.into_io();
+    let shaken = http1::Builder::new()
+        .max_buf_size(HEADER_LIST as usize * 2)
+        .max_headers(MAX_HEADERS)
+        .handshake::<UpstreamIo, Body>(io);
+    let (sender, connection) = shaken.await.map_err(|_| ConnectFailure::Dial)?;
+    drive(connection);
+    Ok(sender)
+}
+
+/// Headers of one message.
+const MAX_HEADERS: usize = 512;
+
+async fn handshake2(worker: &Worker, target: &Target) -> Result<Sender2, ConnectFailure> {
+    let io = connect(worker, target, None).await?.into_io();
+    let shaken = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_LIST)
+        .handshake::<UpstreamIo, Body>(io);
+    let limit = target.cluster.connect_timeout;
+    let (sender, connection) = tokio::time::timeout(limit, shaken)
+        .await
+        .map_err(|_| ConnectFailure::Timeout)?
+        .map_err(|_| ConnectFailure::Dial)?;
+    drive(connection);
+    Ok(sender)
+}
+
+/// The connection's task ends with the connection: when it closes, or when no sender is left.
+fn drive(connection: impl Future<Output = hyper::Result<()>> + 'static) {
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection failed");
+        }
+    });
+}
+
+fn classify(failed: &TrySendError<Request<Body>>, unsent: bool) -> SendFailure {
+    let error = failed.error();
+    let reason = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .and_then(h2::Error::reason);
+    if reason == Some(h2::Reason::REFUSED_STREAM) {
+        SendFailure::Refused
+    } else if unsent || error.is_canceled() {
+        SendFailure::Unsent
+    } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        SendFailure::Protocol
+    } else {
+        SendFailure::Reset
+    }
+}
+
+/// Runs hyper's tasks on the worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask …`: every command of the project.
+//! Each command is a file of its own; this one only parses the command line.
+#![forbid(unsafe_code)]
+
+mod codegen;
+mod demo;
+mod ebpf;
+mod layout;
+mod setup;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, checks and shows Ambit")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Regenerate the checked-in protobuf code
+    Codegen(codegen::Args),
+    /// Show the mesh doing its job on two nodes
+    Demo(demo::Args),
+    /// Rebuild the checked-in kernel programs
+    Ebpf(ebpf::Args),
+    /// Check layers, owners of dependencies, module cycles, orphan files
+    Layout(layout::Args),
+    /// Install what the other commands need
+    Setup(setup::Args),
+    /// Run everything that must pass
+    Test(test::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Codegen(args) => codegen::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Ebpf(args) => ebpf::run(&args),
+        Command::Layout(args) => layout::run(&args),
+        Command::Setup(args) => setup::run(&args),
+        Command::Test(args) => test::run(&args),
+    }
+}

@@ -1,0 +1,136 @@
+//! Everything that must pass.
+//! In: the repository. Out: exit code 0 if all of it holds, and one line that sums it up.
+//! Order: quick checks first; tests that need root last, one lab at a time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+
+use crate::workspace::{self, cargo};
+use crate::{codegen, ebpf, layout, setup};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these stages
+    #[arg(value_enum)]
+    stages: Vec<Stage>,
+}
+
+/// One part of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Stage {
+    /// Debian packages, cargo components
+    Setup,
+    /// rustfmt
+    Fmt,
+    /// Layers, owners, cycles, orphans
+    Layout,
+    /// Checked-in protobuf code
+    Codegen,
+    /// Checked-in kernel programs
+    Ebpf,
+    /// clippy without warnings
+    Clippy,
+    /// All programs
+    Build,
+    /// Tests of every package but the behaviours
+    Unit,
+    /// The mesh with its real programs
+    Behaviours,
+}
+
+const ALL: [Stage; 9] = [
+    Stage::Setup,
+    Stage::Fmt,
+    Stage::Layout,
+    Stage::Codegen,
+    Stage::Ebpf,
+    Stage::Clippy,
+    Stage::Build,
+    Stage::Unit,
+    Stage::Behaviours,
+];
+
+/// The package whose tests each make a lab.
+const BEHAVIOURS: &str = "ambit-behaviours";
+
+/// Runs the stages.
+///
+/// # Errors
+/// The first stage that failed.
+#[expect(clippy::print_stdout, reason = "progress and summary")]
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let stages = if args.stages.is_empty() {
+        &ALL[..]
+    } else {
+        &args.stages
+    };
+    let mut took: Vec<(Stage, Duration)> = Vec::new();
+    for stage in stages {
+        println!("\n── {} ──", name(*stage));
+        let start = Instant::now();
+        execute(*stage).with_context(|| format!("stage {}", name(*stage)))?;
+        took.push((*stage, start.elapsed()));
+    }
+    let parts: Vec<String> = took
+        .iter()
+        .map(|(stage, time)| format!("{} {}s", name(*stage), time.as_secs()))
+        .collect();
+    let total: Duration = took.iter().map(|(_, time)| *time).sum();
+    println!("\nall passed in {}s: {}", total.as_secs(), parts.join(", "));
+    Ok(())
+}
+
+fn name(stage: Stage) -> String {
+    format!("{stage:?}").to_lowercase()
+}
+
+/// The options of a command with `--check`, as its command line gives them.
+fn check<A: clap::Args>() -> A {
+    Checked::parse_from(["cargo xtask", "--check"]).args
+}
+
+#[derive(clap::Parser)]
+struct Checked<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+}
+
+fn execute(stage: Stage) -> Result<()> {
+    match stage {
+        Stage::Setup => setup::run(&setup::Args {}),
+        Stage::Fmt => workspace::run(cargo().args(["fmt", "--all", "--check"])),
+        Stage::Layout => layout::run(&layout::Args::default()),
+        Stage::Codegen => codegen::run(&check()),
+        Stage::Ebpf => ebpf::run(&check()),
+        Stage::Clippy => workspace::run(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "--deny",
+            "warnings",
+        ])),
+        Stage::Build => workspace::run(cargo().args(["build", "--workspace", "--locked"])),
+        Stage::Unit => workspace::run(cargo().args([
+            "test",
+            "--workspace",
+            "--exclude",
+            BEHAVIOURS,
+            "--locked",
+            "--no-fail-fast",
+        ])),
+        Stage::Behaviours => workspace::run(cargo().args([
+            "test",
+            "--package",
+            BEHAVIOURS,
+            "--locked",
+            "--no-fail-fast",
+            "--",
+            "--test-threads=1",
+        ])),
+    }
+}

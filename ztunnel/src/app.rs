@@ -1,0 +1,148 @@
+//! The only place that wires tasks.
+//! In: settings. Out: a process that serves until it is drained: SIGTERM stops accepting (the agent
+//! keeps the queues), tells peers to open no more streams, lets connections end until the deadline.
+//! Threads: one control runtime (this one), N data-plane workers.
+
+mod control;
+mod limits;
+
+use crate::admin;
+use crate::capture::listeners::OpenPlan;
+use crate::capture::table::{PodTable, TableSettings};
+use crate::capture::zds;
+use crate::certificates;
+use crate::config::Config;
+use crate::metrics::{Metrics, xds::XdsMetrics};
+use crate::state::State;
+use crate::state::writer::Writer;
+use crate::worker::{self, Shared, WorkerHandle};
+use ambit_identity::store::StoreConfig;
+use ambit_identity::{CaClient, CaClientConfig, SecretStore};
+use ambit_runtime::drain::{self, Trigger};
+use ambit_runtime::readiness::Readiness;
+use ambit_runtime::signal::{InstallError, Signals};
+use ambit_runtime::tasks::TaskGroup;
+use ambit_telemetry::access_log::AccessLog;
+use ambit_telemetry::logging::{self, Levels, LoggingError};
+use ambit_telemetry::sink::Sink;
+use prometheus_client::registry::Registry;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why the process cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Logging.
+    #[error("logging cannot be set up")]
+    Logging(#[from] LoggingError),
+    /// A thread or runtime.
+    #[error("a thread or runtime cannot be made")]
+    Threads(#[source] io::Error),
+    /// Signals.
+    #[error("signals cannot be received")]
+    Signals(#[from] InstallError),
+    /// An admin port.
+    #[error("a port cannot be served")]
+    Port(#[from] ambit_runtime::admin::BindError),
+}
+
+/// Runs until drained.
+///
+/// # Errors
+/// What is needed to start is not there.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let sink = Sink::stdout().map_err(StartError::Threads)?;
+    let levels = logging::init(config.log_format, &config.log_filter, sink.clone())?;
+    limits::raise_open_files();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Threads)?;
+    let served = runtime.block_on(serve(config, sink.clone(), levels));
+    sink.flush(LAST_LINES);
+    served
+}
+
+async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartError> {
+    let signals = Signals::install()?;
+    let (trigger, watch) = drain::channel();
+    let readiness = Readiness::new();
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry, sink.clone());
+    let xds_metrics = XdsMetrics::register(&mut registry);
+    let mut tasks = TaskGroup::new("control");
+    let state = State::new(ambit_model::Snapshot::default());
+    let authority = CaClientConfig::node_proxy(control::ca_server(&config), control::token(&config));
+    let (secrets, fetch) = SecretStore::new(
+        Arc::new(CaClient::new(authority)),
+        StoreConfig { validity: config.secret_ttl, ..StoreConfig::default() },
+    );
+    tasks.spawn("certificates", fetch);
+    let writer = Writer::new(state.clone(), readiness.gate("state"));
+    match control::xds_client(&config, Writer::TYPES.to_vec()) {
+        Some(client) => {
+            tasks.spawn("xds", ambit_xds::run(client, xds_metrics.counters(), writer));
+        }
+        None => tracing::warn!("xDS is switched off: without configuration every connection is refused"),
+    }
+    tracing::info!(
+        version = ambit_runtime::build_info::VERSION,
+        workers = config.workers,
+        node = config.node.node_name,
+        "starting"
+    );
+    let access_log = AccessLog::new(config.log_format, sink);
+    let shared = Arc::new(Shared { config, state: state.clone(), secrets, metrics, access_log });
+    let (workers, threads) = start_workers(&shared, &trigger)?;
+    let config = &shared.config;
+    let (table, pods) = PodTable::new(
+        TableSettings {
+            open: OpenPlan {
+                workers: config.workers,
+                ipv6: config.ipv6,
+                dns: config.dns.enabled,
+                keepalive: config.keepalive,
+            },
+            packet_mark: config.packet_mark,
+        },
+        workers.clone(),
+        shared.metrics.pods.clone(),
+    );
+    let follow = certificates::run(shared.secrets.clone(), state, pods.clone());
+    tasks.spawn("certificates of pods", follow);
+    let gate = readiness.gate("workload proxy manager");
+    tasks.spawn("zds", zds::run(config.zds.clone(), table, gate, trigger.watch()));
+    let grace = config.termination_deadline;
+    let ports = admin::Ports { levels, readiness, registry: Arc::new(registry), workers, pods };
+    ports.serve(&shared, &trigger, &mut tasks).await?;
+    tasks.spawn("signals", signals.drive(trigger.clone(), grace));
+    drop(watch);
+    let finished = trigger.finished().await;
+    tracing::info!(?finished, "drained");
+    // The workers cut what is left at the deadline and end by themselves.
+    let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join));
+    let _ = tokio::time::timeout(LAST_CONNECTIONS, joined).await;
+    Ok(())
+}
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    trigger: &Trigger,
+) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), StartError> {
+    let started: io::Result<Vec<_>> = (0..shared.config.workers)
+        .map(|index| worker::start(index, shared.clone(), trigger.watch()))
+        .collect();
+    Ok(started.map_err(StartError::Threads)?.into_iter().unzip())
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a worker panicked");
+    }
+}
+
+const LAST_LINES: Duration = Duration::from_secs(1);
+const LAST_CONNECTIONS: Duration = Duration::from_secs(2);

@@ -1,0 +1,261 @@
+//! ZDS messages: bytes and descriptors in, typed requests out, and the other way. No IO.
+//! Descriptors are counted strictly: one too many or too few is an error, and all are closed.
+//! Spec: `istio.workload.zds`; fields 100 are ours.
+
+use super::pod::PodIdentity;
+use ambit_api::zds;
+use prost::Message as _;
+use std::os::fd::OwnedFd;
+use thiserror::Error;
+
+/// What the agent asks.
+#[derive(Debug)]
+pub enum Request {
+    /// Serve this pod.
+    Add(Add),
+    /// Serve it no longer.
+    Del {
+        /// Pod.
+        uid: String,
+    },
+    /// It still exists, although its namespace is not at hand now.
+    Keep {
+        /// Pod.
+        uid: String,
+    },
+    /// All pods have been named.
+    SnapshotSent,
+}
+
+/// A pod to serve.
+#[derive(Debug)]
+pub struct Add {
+    /// Pod.
+    pub uid: String,
+    /// Who it is.
+    pub identity: PodIdentity,
+    /// Its network namespace.
+    pub netns: OwnedFd,
+    /// Listeners of the agent; `None` from an agent without the extension.
+    pub sockets: Option<Sockets>,
+}
+
+/// Listeners of one pod, or a part of them.
+#[derive(Debug)]
+pub struct Sockets {
+    /// One entry per role and worker. Empty: the agent asks for those we hold.
+    pub listeners: Vec<Listener>,
+    /// More parts follow.
+    pub more: bool,
+}
+
+/// One listener for one worker.
+#[derive(Debug)]
+pub struct Listener {
+    /// What arrives on it.
+    pub role: Role,
+    /// Whose it is.
+    pub worker: usize,
+    /// The socket.
+    pub fd: OwnedFd,
+}
+
+/// What arrives on a listener (`istio.workload.zds.SocketRole`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Connections of the pod's applications.
+    Outbound,
+    /// Plain connections to the pod.
+    Inbound,
+    /// HBONE tunnels to the pod.
+    Hbone,
+    /// DNS queries of the pod.
+    DnsUdp,
+    /// DNS queries of the pod over TCP.
+    DnsTcp,
+}
+
+impl Role {
+    /// All roles, in wire order.
+    pub const ALL: [Self; 5] =
+        [Self::Outbound, Self::Inbound, Self::Hbone, Self::DnsUdp, Self::DnsTcp];
+
+    fn to_wire(self) -> i32 {
+        let role = match self {
+            Self::Outbound => zds::SocketRole::Outbound,
+            Self::Inbound => zds::SocketRole::Inbound,
+            Self::Hbone => zds::SocketRole::Hbone,
+            Self::DnsUdp => zds::SocketRole::DnsUdp,
+            Self::DnsTcp => zds::SocketRole::DnsTcp,
+        };
+        role as i32
+    }
+
+    fn from_wire(value: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.to_wire() == value)
+    }
+}
+
+/// Why a message is refused. The connection to the agent is then closed and made anew.
+#[derive(Debug, Error)]
+pub enum ProtocolError {
+    /// Not protobuf.
+    #[error("message does not decode")]
+    Decode(#[source] prost::DecodeError),
+    /// No known request.
+    #[error("message holds no request")]
+    Empty,
+    /// A field that must be there is not.
+    #[error("{request} without {field}")]
+    Missing {
+        /// `add`, `del` or `keep`.
+        request: &'static str,
+        /// Field name.
+        field: &'static str,
+    },
+    /// Descriptors and message do not fit.
+    #[error("{request} with {got} descriptors, expected {expected}")]
+    Descriptors {
+        /// `add`, `del`, `keep` or `snapshot`.
+        request: &'static str,
+        /// Came.
+        got: usize,
+        /// Belong to it.
+        expected: usize,
+    },
+    /// A role we do not know.
+    #[error("socket role {value} is unknown")]
+    Role {
+        /// Wire value.
+        value: i32,
+    },
+    /// A listener for a worker there is not.
+    #[error("listener for worker {worker} of {workers}")]
+    Worker {
+        /// Named.
+        worker: usize,
+        /// How many we declared.
+        workers: usize,
+    },
+}
+
+/// The first message to the agent: `workers` data-plane workers take listeners.
+pub fn hello(workers: usize) -> Vec<u8> {
+    zds::ZdsHello {
+        version: zds::Version::V1 as i32,
+        ambit: Some(zds::AmbitHello { workers: u32::try_from(workers).unwrap_or(u32::MAX) }),
+    }
+    .encode_to_vec()
+}
+
+/// The answer to one request: done, or why not.
+pub fn ack(error: Option<String>) -> Vec<u8> {
+    encode_ack(zds::Ack { error: error.unwrap_or_default(), held: None })
+}
+
+/// The answer that gives listeners back, in the order of the descriptors sent along: for each role
+/// those of workers `0..workers`.
+pub fn ack_held(roles: &[Role], workers: usize) -> Vec<u8> {
+    encode_ack(zds::Ack {
+        error: String::new(),
+        held: Some(zds::AmbitSockets {
+            roles: roles.iter().map(|role| role.to_wire()).collect(),
+            first_worker: 0,
+            workers: u32::try_from(workers).unwrap_or(u32::MAX),
+            more: false,
+        }),
+    })
+}
+
+fn encode_ack(ack: zds::Ack) -> Vec<u8> {
+    let payload = zds::workload_response::Payload::Ack(ack);
+    zds::WorkloadResponse { payload: Some(payload) }.encode_to_vec()
+}
+
+/// Reads one message. `workers` is what the hello declared.
+///
+/// # Errors
+/// See [`ProtocolError`].
+pub fn decode(bytes: &[u8], fds: Vec<OwnedFd>, workers: usize) -> Result<Request, ProtocolError> {
+    use zds::workload_request::Payload;
+    let message = zds::WorkloadRequest::decode(bytes).map_err(ProtocolError::Decode)?;
+    let without = |request, fds: &Vec<OwnedFd>| match fds.len() {
+        0 => Ok(()),
+        got => Err(ProtocolError::Descriptors { request, got, expected: 0 }),
+    };
+    match message.payload.ok_or(ProtocolError::Empty)? {
+        Payload::Add(add) => decode_add(add, fds, workers).map(Request::Add),
+        Payload::Del(del) => {
+            without("del", &fds)?;
+            Ok(Request::Del { uid: named("del", del.uid)? })
+        }
+        Payload::Keep(keep) => {
+            without("keep", &fds)?;
+            Ok(Request::Keep { uid: named("keep", keep.uid)? })
+        }
+        Payload::SnapshotSent(_) => {
+            without("snapshot", &fds)?;
+            Ok(Request::SnapshotSent)
+        }
+    }
+}
+
+fn named(request: &'static str, uid: String) -> Result<String, ProtocolError> {
+    if uid.is_empty() {
+        return Err(ProtocolError::Missing { request, field: "uid" });
+    }
+    Ok(uid)
+}
+
+fn decode_add(
+    add: zds::AddWorkload,
+    fds: Vec<OwnedFd>,
+    workers: usize,
+) -> Result<Add, ProtocolError> {
+    let got = fds.len();
+    let roles = match &add.ambit {
+        Some(sockets) => sockets
+            .roles
+            .iter()
+            .map(|value| Role::from_wire(*value).ok_or(ProtocolError::Role { value: *value }))
+            .collect::<Result<Vec<_>, _>>()?,
+        None => Vec::new(),
+    };
+    let (first, count) = match &add.ambit {
+        Some(sockets) if !roles.is_empty() => (index(sockets.first_worker), index(sockets.workers)),
+        _ => (0, 0),
+    };
+    let last = first.saturating_add(count);
+    if last > workers {
+        return Err(ProtocolError::Worker { worker: last - 1, workers });
+    }
+    let expected = 1 + roles.len() * count;
+    let mut fds = fds.into_iter();
+    let (Some(netns), true) = (fds.next(), got == expected) else {
+        return Err(ProtocolError::Descriptors { request: "add", got, expected });
+    };
+    let missing = |field| ProtocolError::Missing { request: "add", field };
+    let info = add.workload_info.ok_or(missing("workload_info"))?;
+    let places = roles.iter().flat_map(|role| (first..last).map(|worker| (*role, worker)));
+    let listeners = places
+        .zip(fds)
+        .map(|((role, worker), fd)| Listener { role, worker, fd })
+        .collect();
+    Ok(Add {
+        uid: named("add", add.uid)?,
+        identity: PodIdentity {
+            name: info.name.into(),
+            namespace: info.namespace.into(),
+            service_account: info.service_account.into(),
+        },
+        netns,
+        sockets: add.ambit.map(|sockets| Sockets { listeners, more: sockets.more }),
+    })
+}
+
+fn index(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

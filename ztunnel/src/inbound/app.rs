@@ -1,0 +1,73 @@
+//! Dials the pod's application.
+//! In: where to and from whom. Out: a connection on which the application sees the client's address.
+//! The socket is bound to `lo` and marked, so that its packets never leave the pod and the answers
+//! come back to us whatever the client's address is.
+
+use super::proxy_header;
+use crate::capture::pod::{Capture, Pod};
+use crate::outbound::DIAL_DEADLINE;
+use crate::outcome::Failure;
+use ambit_ebpf_common::Mark;
+use ambit_model::ids::SpiffeId;
+use ambit_net::socket::{DialSpec, Keepalive};
+use ambit_routing::connection::inbound::Connect;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// Who the client is.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its identity, if TLS proved one.
+    pub identity: Option<&'a SpiffeId>,
+}
+
+/// Dials.
+///
+/// # Errors
+/// [`Failure::App`].
+pub async fn dial(
+    pod: &Pod,
+    connect: &Connect,
+    client: Client<'_>,
+    keepalive: Option<Keepalive>,
+) -> Result<TcpStream, Failure> {
+    if connect.proxy_header {
+        return through_tunnel(pod, connect, client).await;
+    }
+    let mut spec = DialSpec::new(connect.to, DIAL_DEADLINE).within(&pod.netns);
+    spec.keepalive = keepalive;
+    spec.from = connect.spoof.filter(|ip| ip.is_ipv4() == connect.to.is_ipv4());
+    spec.mark = Some(pod.mark);
+    if pod.capture == Capture::Steered && spec.from.is_some() {
+        spec.mark = Some(Mark::TO_APP.0);
+        spec.bind_device = Some("lo");
+    }
+    spec.dial().await.map_err(Failure::App)
+}
+
+/// An application that takes the PROXY protocol hears of its client there; it is dialled over
+/// loopback, where nothing is captured.
+async fn through_tunnel(
+    pod: &Pod,
+    connect: &Connect,
+    client: Client<'_>,
+) -> Result<TcpStream, Failure> {
+    let loopback: IpAddr = if connect.to.is_ipv4() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        Ipv6Addr::LOCALHOST.into()
+    };
+    let to = SocketAddr::new(loopback, connect.to.port());
+    let mut spec = DialSpec::new(to, DIAL_DEADLINE).within(&pod.netns);
+    spec.mark = Some(pod.mark);
+    let mut stream = spec.dial().await.map_err(Failure::App)?;
+    let header = proxy_header::encode(client.address, connect.to, client.identity);
+    match tokio::time::timeout(DIAL_DEADLINE, stream.write_all(&header)).await {
+        Ok(Ok(())) => Ok(stream),
+        Ok(Err(source)) => Err(Failure::ProxyHeader(source)),
+        Err(_) => Err(Failure::ProxyHeader(std::io::ErrorKind::TimedOut.into())),
+    }
+}

@@ -1,0 +1,87 @@
+//! Plain connections to a pod, from outside the mesh.
+//! In: captured connections. Out: the application, under the pod's policies, with no identity.
+
+use super::{app, labels};
+use crate::accept::Accepted;
+use crate::capture::pod::{Capture, Pod};
+use crate::flow::{self, Direction, Facts, Flow};
+use crate::gather;
+use crate::outbound::{refuse_own, reset};
+use crate::outcome::Failure;
+use crate::relayed;
+use crate::worker::Worker;
+use ambit_model::ids::{Generation, NetworkId};
+use ambit_net::original_dst;
+use ambit_net::relay::TcpEndpoint;
+use ambit_routing::connection::inbound::{Arrival, ArrivedConn, InboundDecision, decide};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpStream;
+
+/// Serves one connection to its end.
+pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
+    let started = Instant::now();
+    let Accepted { stream, peer } = accepted;
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut facts = Facts::bare(Direction::Inbound, peer, unknown);
+    match Box::pin(admit(&worker, &pod, &stream, &mut facts)).await {
+        Ok(admitted) => {
+            let flow = Flow::open(&worker, facts, started);
+            let arrived = Some(admitted.arrived);
+            let place = worker.registry.enter(flow.clone(), pod, arrived, admitted.generation);
+            let (near, far) = (TcpEndpoint(stream), TcpEndpoint(admitted.app));
+            let end = relayed::run(near, far, &flow, place).await;
+            flow.close(&worker, end);
+        }
+        Err(failure) => {
+            flow::refused(&worker, &facts, started, &failure);
+            reset(&stream);
+        }
+    }
+}
+
+struct Admitted {
+    app: TcpStream,
+    arrived: ArrivedConn,
+    generation: Generation,
+}
+
+async fn admit(
+    worker: &Worker,
+    pod: &Arc<Pod>,
+    stream: &TcpStream,
+    facts: &mut Facts,
+) -> Result<Admitted, Failure> {
+    let local = match pod.capture {
+        Capture::Steered => original_dst::local(stream),
+        Capture::Redirected => original_dst::redirected(stream),
+    }
+    .map_err(Failure::OriginalDst)?;
+    facts.original = local;
+    facts.destination = local;
+    refuse_own(pod, stream)?;
+    let own = gather::own_workload(&worker.shared.state, pod).await?;
+    let network = NetworkId::from(worker.shared.config.node.network.as_str());
+    labels::destination(facts, &own.workload);
+    labels::source(facts, &own.snapshot, &network, None);
+    labels::service(facts, &own.snapshot, &own.workload, (None, local.port()));
+    let arrived = ArrivedConn {
+        destination: own.workload.clone(),
+        source: facts.source,
+        local,
+        arrival: Arrival::Plaintext,
+    };
+    let decided = decide(&own.snapshot, &arrived);
+    let connect = match decided.decision {
+        InboundDecision::Connect(connect) => connect,
+        InboundDecision::Refuse(refusal) => {
+            tracing::debug!(src.addr = %facts.source, trace = %decided.trace, "refused");
+            return Err(Failure::Refused(refusal));
+        }
+    };
+    let client = app::Client { address: facts.source, identity: None };
+    let app = app::dial(pod, &connect, client, worker.shared.config.keepalive).await?;
+    Ok(Admitted { app, arrived, generation: own.snapshot.generation() })
+}

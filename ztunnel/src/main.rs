@@ -1,0 +1,46 @@
+//! The node proxy binary: reads settings, runs until drained.
+
+use ambit_runtime::env::ProcessEnv;
+use ambit_ztunnel::app;
+use ambit_ztunnel::config::Config;
+use anyhow::Context;
+use std::process::ExitCode;
+
+/// Returns memory to the system in the background; the data plane frees in bursts.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let command = std::env::args().nth(1).unwrap_or_else(|| "proxy".to_owned());
+    let result = match command.as_str() {
+        "proxy" => proxy(),
+        "version" => say(ambit_runtime::build_info::VERSION),
+        "help" | "--help" | "-h" => say(HELP),
+        other => Err(anyhow::anyhow!("unknown command `{other}`\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn proxy() -> anyhow::Result<()> {
+    let config = Config::from_env(&ProcessEnv).context("settings")?;
+    app::run(config).context("ztunnel")
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{text}").context("standard output")
+}
+
+/// Before logging is set up, and after it has ended, standard error is all there is.
+fn report(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "ztunnel: {text}");
+}
+
+const HELP: &str = "usage: ztunnel [proxy | version | help]\nproxy is the default; settings are environment variables.";

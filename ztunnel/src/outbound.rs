@@ -1,0 +1,205 @@
+//! Outbound: captured pod sockets in, HBONE streams or plain TCP out.
+//! In: accepted connections of a pod's applications. Out: exactly one outcome per connection.
+//! Owns: the worker's tunnels. Reads: the snapshot, once per decision. Never changes mesh state.
+//! Spec: RFC 9113 section 8.5; Istio `baggage` and `forwarded` headers.
+
+pub mod labels;
+pub mod tunnels;
+
+use crate::accept::Accepted;
+use crate::capture::pod::{Capture, Pod};
+use crate::dns;
+use crate::flow::{self, Direction, Facts, Flow};
+use crate::gather::{self, Own};
+use crate::outcome::Failure;
+use crate::registry::Place;
+use crate::relayed;
+use crate::worker::Worker;
+use ambit_ebpf_common::Mark;
+use ambit_model::ids::{Generation, NetworkId};
+use ambit_net::relay::TcpEndpoint;
+use ambit_net::{original_dst, socket::DialSpec};
+use ambit_routing::connection::outbound::{
+    CapturedConn, Decision, Protocol, ResourceName, Upstream, decide,
+};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// Serves one captured connection to its end.
+pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
+    let started = Instant::now();
+    let Accepted { stream, peer } = accepted;
+    let to = match captured_for(&pod, &stream) {
+        Ok(to) => to,
+        Err(failure) => {
+            let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+            let facts = Facts::bare(Direction::Outbound, peer, unknown);
+            return flow::refused(&worker, &facts, started, &failure);
+        }
+    };
+    if let Some(server) = nameserver(&worker, to) {
+        return dns::server::serve_stream(&worker, &pod, stream, Some(server)).await;
+    }
+    let mut conn = Outgoing {
+        facts: Facts::bare(Direction::Outbound, peer, to),
+        worker,
+        pod,
+        started,
+        original_dst: to,
+    };
+    match Box::pin(conn.connect()).await {
+        Ok(joined) => conn.relay(stream, joined).await,
+        Err(failure) => {
+            flow::refused(&conn.worker, &conn.facts, started, &failure);
+            // The application sees a reset, not an orderly end.
+            reset(&stream);
+        }
+    }
+}
+
+/// One connection on its way.
+struct Outgoing {
+    worker: Rc<Worker>,
+    pod: Arc<Pod>,
+    facts: Facts,
+    started: Instant,
+    original_dst: SocketAddr,
+}
+
+/// The far end, and what it was decided by.
+struct Joined {
+    far: Far,
+    generation: Generation,
+}
+
+enum Far {
+    Tcp(TcpStream),
+    Hbone(tunnels::Stream),
+}
+
+impl Outgoing {
+    async fn connect(&mut self) -> Result<Joined, Failure> {
+        let state = self.worker.shared.state.clone();
+        let own = gather::own_workload(&state, &self.pod).await?;
+        labels::source(&mut self.facts, &own.workload);
+        let decision = self.decide(&own).await?;
+        let far = match decision {
+            Decision::Dial(upstream) => self.dial(&own, upstream).await?,
+            Decision::PassThrough { to, service } => {
+                labels::passthrough(&mut self.facts, service.as_deref());
+                Far::Tcp(self.dial_tcp(to).await?)
+            }
+            Decision::Deny(denial) => return Err(Failure::Routing(denial)),
+            Decision::Need(ResourceName::Hostname(hostname)) => {
+                return Err(Failure::Unresolved { hostname });
+            }
+        };
+        Ok(Joined { far, generation: own.snapshot.generation() })
+    }
+
+    /// Decides, fetching what the decision lacks at most once per hostname.
+    async fn decide(&self, own: &Own) -> Result<Decision, Failure> {
+        let network = NetworkId::from(self.worker.shared.config.node.network.as_str());
+        let mut conn = CapturedConn::new(own.workload.clone(), network, self.original_dst);
+        loop {
+            let decided = decide(&own.snapshot, &conn, &mut rand::rng());
+            let Decision::Need(ResourceName::Hostname(hostname)) = &decided.decision else {
+                if let Decision::Deny(_) = &decided.decision {
+                    tracing::debug!(src.addr = %self.facts.source, trace = %decided.trace, "refused");
+                }
+                return Ok(decided.decision);
+            };
+            if conn.resolved.contains_key(hostname) {
+                return Ok(decided.decision);
+            }
+            let servers = &self.worker.shared.config.dns.nameservers;
+            let addresses = dns::forward::resolve(&self.pod, servers, hostname)
+                .await
+                .map_err(|source| Failure::Resolve { hostname: hostname.clone(), source })?;
+            conn.resolved.insert(hostname.clone(), addresses);
+        }
+    }
+
+    async fn dial(&mut self, own: &Own, upstream: Upstream) -> Result<Far, Failure> {
+        labels::upstream(&mut self.facts, &upstream);
+        match &upstream.protocol {
+            Protocol::Tcp => Ok(Far::Tcp(self.dial_tcp(upstream.address).await?)),
+            Protocol::Hbone { expected, authority } => {
+                let request = tunnels::StreamRequest {
+                    own: &own.workload,
+                    pod: &self.pod,
+                    peer: upstream.address,
+                    expected,
+                    authority,
+                    client: self.facts.source,
+                    service: upstream.service.as_ref().map(|s| &*s.key.hostname),
+                };
+                let opened = self.worker.tunnels.open(&self.worker, request).await?;
+                labels::proved(&mut self.facts, &own.workload.identity, opened.peer);
+                Ok(Far::Hbone(opened.stream))
+            }
+        }
+    }
+
+    async fn dial_tcp(&self, to: SocketAddr) -> Result<TcpStream, Failure> {
+        let mut spec = DialSpec::new(to, DIAL_DEADLINE).within(&self.pod.netns);
+        spec.keepalive = self.worker.shared.config.keepalive;
+        spec.mark = Some(self.pod.mark);
+        spec.dial().await.map_err(Failure::Dial)
+    }
+
+    async fn relay(self, near: TcpStream, joined: Joined) {
+        let flow = Flow::open(&self.worker, self.facts, self.started);
+        let registry = &self.worker.registry;
+        let place: Place = registry.enter(flow.clone(), self.pod, None, joined.generation);
+        let near = TcpEndpoint(near);
+        let end = match joined.far {
+            Far::Tcp(far) => relayed::run(near, TcpEndpoint(far), &flow, place).await,
+            Far::Hbone(far) => relayed::run(near, far, &flow, place).await,
+        };
+        flow.close(&self.worker, end);
+    }
+}
+
+/// Where the application wanted to go; refuses our own dialling sockets come back.
+fn captured_for(pod: &Pod, stream: &TcpStream) -> Result<SocketAddr, Failure> {
+    refuse_own(pod, stream)?;
+    match pod.capture {
+        Capture::Steered => original_dst::local(stream),
+        Capture::Redirected => {
+            original_dst::redirected(stream).or_else(|_| original_dst::local(stream))
+        }
+    }
+    .map_err(Failure::OriginalDst)
+}
+
+/// A connection that carries one of our marks was dialled by us: the accepted side inherits the mark
+/// of the SYN (`tcp_fwmark_accept`), which never arrives from another namespace.
+///
+/// # Errors
+/// [`Failure::OwnSocket`].
+pub fn refuse_own(pod: &Pod, stream: &TcpStream) -> Result<(), Failure> {
+    let ours = |mark: u32| mark == pod.mark || mark & Mark::MASK == Mark::TO_APP.0;
+    match socket2::SockRef::from(stream).mark() {
+        Ok(mark) if ours(mark) => Err(Failure::OwnSocket),
+        _ => Ok(()),
+    }
+}
+
+/// Makes closing the socket a reset.
+pub fn reset(stream: &TcpStream) {
+    // Without the option the peer sees an orderly end, which is all that can be done then.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// TCP queries to a nameserver the agent indexes are answered here, as UDP ones are.
+fn nameserver(worker: &Worker, to: SocketAddr) -> Option<IpAddr> {
+    let dns = &worker.shared.config.dns;
+    (dns.enabled && to.port() == 53 && dns.nameservers.contains(&to.ip())).then_some(to.ip())
+}
+
+/// From SYN to established, towards peers and applications.
+pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);
