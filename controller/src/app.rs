@@ -14,7 +14,7 @@ use ambit_ca::authority;
 use ambit_ca::authorize::Rules;
 use ambit_index::Index;
 use ambit_runtime::readiness::Readiness;
-use ambit_runtime::tasks::{End, TaskGroup};
+use ambit_runtime::tasks::{End, Ended, TaskGroup};
 use ambit_runtime::{admin, drain};
 use ambit_source::Writer;
 use ambit_xds::ResourceSet;
@@ -59,6 +59,7 @@ impl App {
         });
         let facts: SharedFacts = Arc::new(ArcSwap::from_pointee(Facts::default()));
         let (sets, sets_watch) = watch::channel(Arc::new(ResourceSet::default()));
+        let (first, first_watch) = watch::channel(false);
         let metrics = Metrics::default();
         let readiness = Readiness::new();
 
@@ -100,11 +101,17 @@ impl App {
             sets,
             metrics,
             synced: readiness.gate("first batch"),
+            first,
         };
 
         let mut tasks = TaskGroup::new("controller");
         tasks.spawn("index", index.run(drain.clone()));
-        tasks.spawn("xds and ca", port.serve(xds, ca, drain.clone()));
+        let port_drain = drain.clone();
+        tasks.spawn("xds and ca", async move {
+            if synced(first_watch, port_drain.clone()).await {
+                port.serve(xds, ca, port_drain).await;
+            }
+        });
         tasks.spawn("http", web.serve(routes, drain.clone()));
         tracing::info!(xds.addr = %xds_addr, http.addr = %http_addr, "controller started");
         Ok(Self {
@@ -115,7 +122,7 @@ impl App {
         })
     }
 
-    /// Where xDS and the CA are served.
+    /// Where xDS and the CA are served, once the directory has been read.
     pub fn xds_addr(&self) -> SocketAddr {
         self.xds_addr
     }
@@ -140,25 +147,26 @@ impl App {
                 _ => drain.signalled().await,
             },
         };
-        // HTTP stays until the deadline; what matters ends before it.
-        let mut left = 2;
-        while left > 0 {
+        // HTTP, the last one, would stay until the deadline.
+        while self.tasks.len() > 1 {
             tokio::select! {
                 () = tokio::time::sleep_until(begun.deadline) => break,
-                ended = self.tasks.next() => match ended {
-                    None => break,
-                    Some(ended) => {
-                        if ended.task != "http" {
-                            left -= 1;
-                        }
-                        if let End::Panicked(message) = ended.end {
-                            bail!("task `{}` panicked: {message}", ended.task);
-                        }
+                ended = self.tasks.next() => {
+                    if let Some(Ended { task, end: End::Panicked(message) }) = ended {
+                        bail!("task `{task}` panicked: {message}");
                     }
                 },
             }
         }
         tracing::info!("controller drained");
         Ok(())
+    }
+}
+
+/// Waits for the first batch; `false` when the drain comes before it.
+async fn synced(mut first: watch::Receiver<bool>, mut drain: drain::Watch) -> bool {
+    tokio::select! {
+        _ = drain.signalled() => false,
+        done = first.wait_for(|done| *done) => done.is_ok(),
     }
 }

@@ -25,10 +25,20 @@ pub struct Args {
     #[arg(long, env = "CA_DIR", value_name = "DIR")]
     pub ca_dir: PathBuf,
     /// Address of xDS and certificate signing, over TLS.
-    #[arg(long, env = "XDS_ADDR", default_value = "0.0.0.0:15012", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "XDS_ADDR",
+        default_value = "0.0.0.0:15012",
+        value_name = "IP:PORT"
+    )]
     pub xds_addr: SocketAddr,
     /// Address of metrics, readiness and debug.
-    #[arg(long, env = "HTTP_ADDR", default_value = "0.0.0.0:15014", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "HTTP_ADDR",
+        default_value = "0.0.0.0:15014",
+        value_name = "IP:PORT"
+    )]
     pub http_addr: SocketAddr,
     /// Id of the cluster, first part of workload uids.
     #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
@@ -57,7 +67,12 @@ pub struct Args {
     #[arg(long, env = "CERT_TTL", default_value = "24h", value_name = "DURATION")]
     pub cert_ttl: String,
     /// Longest lifetime of a certificate.
-    #[arg(long, env = "MAX_CERT_TTL", default_value = "2160h", value_name = "DURATION")]
+    #[arg(
+        long,
+        env = "MAX_CERT_TTL",
+        default_value = "2160h",
+        value_name = "DURATION"
+    )]
     pub max_cert_ttl: String,
     /// Log levels, such as `info,ambit_index=debug`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
@@ -151,7 +166,12 @@ mod tests {
     use super::*;
 
     fn parse(more: &[&str]) -> anyhow::Result<Config> {
-        let base = ["ambit-controller", "--source-dir=d", "--jwks=j", "--ca-dir=c"];
+        let base = [
+            "ambit-controller",
+            "--source-dir=d",
+            "--jwks=j",
+            "--ca-dir=c",
+        ];
         Args::try_parse_from(base.iter().chain(more))?.config()
     }
 
@@ -171,7 +191,10 @@ mod tests {
     fn all_mistakes_are_named_together() {
         let error = parse(&["--trusted-node-account=x", "--cert-ttl=soon"]).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("--trusted-node-account") && text.contains("--cert-ttl"), "{text}");
+        assert!(
+            text.contains("--trusted-node-account") && text.contains("--cert-ttl"),
+            "{text}"
+        );
         let two = parse(&["--trusted-node-account=a/b", "--trusted-node-account=c/d"]).unwrap();
         assert_eq!(two.node_accounts.len(), 2);
     }

@@ -1,11 +1,14 @@
 //! `ambit-controller`.
 #![forbid(unsafe_code)]
 
-use ambit_controller::{app, config::Args};
+use ambit_controller::app;
+use ambit_controller::config::{Args, Config};
 use ambit_runtime::{drain, signal::Signals, tasks};
 use ambit_telemetry::{logging, sink::Sink};
 use anyhow::Context;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Streams and requests get this long to end.
@@ -14,21 +17,34 @@ const GRACE: Duration = Duration::from_secs(10);
 const FLUSH: Duration = Duration::from_secs(1);
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let args = Args::parse();
-    let sink = Sink::stdout().context("cannot start the log")?;
-    logging::init(args.log_format(), &args.log, sink.clone()).context("--log")?;
-    let config = args.config().context("wrong arguments")?;
-    let (trigger, watch) = drain::channel();
-    let signals = Signals::install()?;
-    let _signals = tasks::spawn("signals", signals.drive(trigger.clone(), GRACE));
-    let outcome = match app::App::start(config, watch).await {
-        Ok(app) => app.finished().await,
-        Err(error) => Err(error),
+    let prepared = args.config().and_then(|config| {
+        let sink = Sink::stdout().context("cannot start the log")?;
+        logging::init(args.log_format(), &args.log, sink.clone()).context("--log")?;
+        Ok((config, sink))
+    });
+    let (config, sink) = match prepared {
+        Ok(prepared) => prepared,
+        // There is no log yet.
+        Err(error) => Args::command()
+            .error(ErrorKind::ValueValidation, format!("{error:#}"))
+            .exit(),
     };
+    let outcome = run(config).await;
     if let Err(error) = &outcome {
         tracing::error!(error = %format!("{error:#}"), "controller stops");
     }
     sink.flush(FLUSH);
-    outcome
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let (trigger, watch) = drain::channel();
+    let signals = Signals::install()?;
+    let _signals = tasks::spawn("signals", signals.drive(trigger.clone(), GRACE));
+    app::App::start(config, watch).await?.finished().await
 }

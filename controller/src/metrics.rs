@@ -91,7 +91,9 @@ impl Metrics {
 
     pub(crate) fn validation_failed(&self, kind: &str) {
         let resource = self.bounded(kind);
-        self.validation_failed.get_or_create(&ResourceKind { resource }).inc();
+        self.validation_failed
+            .get_or_create(&ResourceKind { resource })
+            .inc();
     }
 
     pub(crate) fn ca_refused(&self, reason: &'static str) {
@@ -120,10 +122,26 @@ impl Metrics {
         let mut add = |name: &str, help: &str, counter: &Counter| {
             registry.register(name, help, counter.clone());
         };
-        add("pilot_push_triggers", "Batches that changed resources", &self.triggers);
-        add("ambit_source_errors", "Times the directory could not be read", &self.source_errors);
-        add("ambit_status_write_errors", "Statuses not written", &self.write_errors);
-        add("citadel_server_csr_count", "Certificate requests", &self.csrs);
+        add(
+            "pilot_push_triggers",
+            "Batches that changed resources",
+            &self.triggers,
+        );
+        add(
+            "ambit_source_errors",
+            "Times the directory could not be read",
+            &self.source_errors,
+        );
+        add(
+            "ambit_status_write_errors",
+            "Statuses not written",
+            &self.write_errors,
+        );
+        add(
+            "citadel_server_csr_count",
+            "Certificate requests",
+            &self.csrs,
+        );
         add(
             "citadel_server_success_cert_issuance_count",
             "Certificates signed",
@@ -193,7 +211,11 @@ impl Collector for XdsCollector {
             Ok(())
         };
         family("pilot_xds_pushes", "Responses sent, by type", &pushes)?;
-        family("pilot_total_xds_rejects", "Responses refused by proxies, by type", &rejects)?;
+        family(
+            "pilot_total_xds_rejects",
+            "Responses refused by proxies, by type",
+            &rejects,
+        )?;
         let mut gauge = |name, help, value: usize| {
             let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)

@@ -31,6 +31,9 @@ pub(crate) struct IndexTask {
     pub(crate) metrics: Metrics,
     /// Opens after the first batch.
     pub(crate) synced: Gate,
+    /// Told after the first batch: nothing is served before it, since a proxy would take an empty
+    /// answer for the whole configuration.
+    pub(crate) first: watch::Sender<bool>,
 }
 
 impl IndexTask {
@@ -76,16 +79,22 @@ impl IndexTask {
         let changed = output.resources.len();
         if changed > 0 {
             let changes = output.resources.into_iter().map(to_xds);
-            self.sets.send_modify(|set| *set = Arc::new(set.apply(changes)));
+            self.sets
+                .send_modify(|set| *set = Arc::new(set.apply(changes)));
             self.metrics.triggers.inc();
         }
-        self.metrics.batch_duration.observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .batch_duration
+            .observe(started.elapsed().as_secs_f64());
         self.synced.open();
+        self.first.send_replace(true);
         let writes = output.plan.writes.len();
         if changed > 0 || writes > 0 {
             tracing::debug!(resources = changed, writes, "batch applied");
         }
-        self.executor.execute(output.plan, &self.index, &self.metrics).await;
+        self.executor
+            .execute(output.plan, &self.index, &self.metrics)
+            .await;
     }
 }
 

@@ -3,14 +3,8 @@
 //! Reads: the view, per request. Never here: which endpoint, how it is reached (`upstream`).
 //! Spec: RFC 9110, RFC 9112, RFC 9113.
 
-pub(crate) mod body;
-pub(crate) mod exchange;
-pub(crate) mod forward;
-pub(crate) mod headers;
-pub(crate) mod line;
-pub(crate) mod record;
-pub(crate) mod reply;
+mod exchange;
+mod forward;
 pub(crate) mod server;
 pub(crate) mod sniff;
-pub(crate) mod stream_io;
-pub(crate) mod upgrade;
+mod upgrade;

@@ -7,13 +7,19 @@
 //! Spec: ARCHITECTURE.md; Istio waypoints.
 #![forbid(unsafe_code)]
 
-mod access_line;
+pub mod admin;
+pub mod app;
+pub mod config;
+mod downstream;
 mod filters;
 mod http;
-mod listen;
+pub mod listen;
+mod message;
 pub mod metrics;
 mod outcome;
+mod record;
 pub mod state;
+mod stream_io;
 mod tcp;
 mod upstream;
 pub mod worker;

@@ -50,7 +50,10 @@ fn source(worker: &Worker, identity: &SpiffeId, client: SocketAddr, baggage: &Ba
         return Peer::of(workload).with_principal(principal);
     }
     Peer {
-        workload: baggage.workload.as_ref().map_or_else(|| Arc::from(""), |(_, n)| (&**n).into()),
+        workload: baggage
+            .workload
+            .as_ref()
+            .map_or_else(|| Arc::from(""), |(_, n)| (&**n).into()),
         namespace: identity.namespace().into(),
         canonical_service: (&*baggage.service).into(),
         canonical_revision: (&*baggage.version).into(),

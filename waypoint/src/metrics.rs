@@ -1,12 +1,17 @@
 //! Metrics of the waypoint: Istio's request and TCP series, one shard per worker.
 //! In: the registry. Out: [`Metrics`], from which each worker takes its [`Series`].
 
+mod xds;
+
 use ambit_runtime::build_info;
+use ambit_telemetry::process;
 use ambit_telemetry::requests::{RequestMetrics, RequestSeries};
 use ambit_telemetry::traffic::{IDLE, TrafficMetrics, TrafficSeries};
-use ambit_telemetry::process;
+use ambit_xds::io::client::ClientCounters;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use xds::XdsMetrics;
 
 /// Collectors of the process.
 #[derive(Clone, Debug)]
@@ -15,6 +20,7 @@ pub struct Metrics {
     traffic: TrafficMetrics,
     mirrors_skipped: Counter,
     tunnels_refused: Counter,
+    xds: XdsMetrics,
 }
 
 /// One worker's share.
@@ -52,7 +58,13 @@ impl Metrics {
             traffic: TrafficMetrics::register(registry, IDLE),
             mirrors_skipped,
             tunnels_refused,
+            xds: XdsMetrics::register(registry),
         }
+    }
+
+    /// For the xDS client.
+    pub fn xds(&self) -> Arc<ClientCounters> {
+        self.xds.0.clone()
     }
 
     /// The series of one more worker.

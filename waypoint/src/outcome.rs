@@ -29,7 +29,7 @@ pub(crate) enum Failure {
     PerTryTimeout,
     /// The request itself is malformed.
     BadRequest,
-    /// The request cannot be upgraded as it asks.
+    /// The request asks for a tunnel, or to be upgraded, as we do not allow.
     UpgradeRefused,
 }
 
@@ -95,56 +95,79 @@ const CONNECTION_TIMEOUT: &str = "upstream connect error or disconnect/reset bef
 const CONNECTION_TERMINATION: &str = "upstream connect error or disconnect/reset before headers. \
                                       reset reason: connection termination";
 
+const PROTOCOL_ERROR: &str = "upstream connect error or disconnect/reset before headers. \
+                              reset reason: protocol error";
+const TIMEOUT: &str = "upstream request timeout";
+const NOT_CONFIGURED: &str = "waypoint: routes have not arrived";
+const BROKEN_OFF: &str = "upstream_reset_before_response_started{connection_termination}";
+const NOT_HTTP: &str = "upstream_reset_before_response_started{protocol_error}";
+
 impl Failure {
     /// What is said. `retried`: a retry policy was used to its end.
     pub(crate) fn said(self, retried: bool) -> Said {
+        use Blame::{Source, Upstream, Us};
+        let last = |once, used_up| if retried { used_up } else { once };
         let (status, flags, details, body, blame) = match self {
-            Self::NoRoute => (404, "NR", "route_not_found", "", Blame::Source),
-            Self::NotConfigured => {
-                (503, "NC", "router_not_configured", "waypoint: routes have not arrived", Blame::Us)
-            }
-            Self::NoCluster => (503, "NC", "cluster_not_found", "", Blame::Us),
-            Self::NoDestination => (500, "NR", "no_weighted_cluster", "", Blame::Us),
-            Self::NoHealthyUpstream => {
-                (503, "UH", "no_healthy_upstream", "no healthy upstream", Blame::Upstream)
-            }
-            Self::Connect(ConnectFailure::Timeout) => {
-                let details = "upstream_reset_before_response_started{connection_timeout}";
-                (503, either(retried, "UF", "UF,URX"), details, CONNECTION_TIMEOUT, Blame::Upstream)
-            }
-            Self::Connect(ConnectFailure::Identity) => {
-                let details = "no_certificate_of_this_waypoint";
-                (503, either(retried, "UF", "UF,URX"), details, CONNECTION_FAILURE, Blame::Us)
-            }
-            Self::Connect(ConnectFailure::Dial | ConnectFailure::Tls | ConnectFailure::Refused) => {
-                let details = "upstream_reset_before_response_started{connection_failure}";
-                (503, either(retried, "UF", "UF,URX"), details, CONNECTION_FAILURE, Blame::Upstream)
+            Self::NoRoute => (404, "NR", "route_not_found", "", Source),
+            Self::NotConfigured => (503, "NC", "router_not_configured", NOT_CONFIGURED, Us),
+            Self::NoCluster => (503, "NC", "cluster_not_found", "", Us),
+            Self::NoDestination => (500, "NR", "no_weighted_cluster", "", Us),
+            Self::NoHealthyUpstream => (
+                503,
+                "UH",
+                "no_healthy_upstream",
+                "no healthy upstream",
+                Upstream,
+            ),
+            Self::Connect(failure) => {
+                let (details, body, blame) = failure.said();
+                (503, last("UF", "UF,URX"), details, body, blame)
             }
             Self::ResetBeforeHeaders => {
-                let details = "upstream_reset_before_response_started{connection_termination}";
-                (503, either(retried, "UC", "UC,URX"), details, CONNECTION_TERMINATION, Blame::Upstream)
+                let flags = last("UC", "UC,URX");
+                (503, flags, BROKEN_OFF, CONNECTION_TERMINATION, Upstream)
             }
             Self::Protocol => {
-                (502, either(retried, "UPE", "UPE,URX"), "upstream_reset_before_response_started{protocol_error}",
-                 "upstream connect error or disconnect/reset before headers. reset reason: protocol error", Blame::Upstream)
+                let flags = last("UPE", "UPE,URX");
+                (502, flags, NOT_HTTP, PROTOCOL_ERROR, Upstream)
             }
-            Self::Timeout => {
-                (504, "UT", "response_timeout", "upstream request timeout", Blame::Upstream)
-            }
+            Self::Timeout => (504, "UT", "response_timeout", TIMEOUT, Upstream),
             Self::PerTryTimeout => {
-                let details = "upstream_per_try_timeout";
-                (504, either(retried, "UT", "UT,URX"), details, "upstream request timeout", Blame::Upstream)
+                let flags = last("UT", "UT,URX");
+                (504, flags, "upstream_per_try_timeout", TIMEOUT, Upstream)
             }
-            Self::BadRequest => (400, "DPE", "malformed_request", "bad request", Blame::Source),
-            Self::UpgradeRefused => (403, NO_FLAGS, "upgrade_failed", "", Blame::Source),
+            Self::BadRequest => (400, "DPE", "malformed_request", "bad request", Source),
+            Self::UpgradeRefused => (403, NO_FLAGS, "upgrade_failed", "", Source),
         };
-        let status = StatusCode::from_u16(status).expect("every status above is valid");
-        Said { status, flags, details, body, blame }
+        Said {
+            status: StatusCode::from_u16(status).expect("every status above is valid"),
+            flags,
+            details,
+            body,
+            blame,
+        }
     }
 }
 
-fn either(condition: bool, no: &'static str, yes: &'static str) -> &'static str {
-    if condition { yes } else { no }
+impl ConnectFailure {
+    /// Details, body and blame.
+    fn said(self) -> (&'static str, &'static str, Blame) {
+        match self {
+            Self::Dial | Self::Tls | Self::Refused => {
+                let details = "upstream_reset_before_response_started{connection_failure}";
+                (details, CONNECTION_FAILURE, Blame::Upstream)
+            }
+            Self::Timeout => {
+                let details = "upstream_reset_before_response_started{connection_timeout}";
+                (details, CONNECTION_TIMEOUT, Blame::Upstream)
+            }
+            Self::Identity => (
+                "no_certificate_of_this_waypoint",
+                CONNECTION_FAILURE,
+                Blame::Us,
+            ),
+        }
+    }
 }
 
 /// gRPC status number for an HTTP status we answer a gRPC call with.
@@ -174,9 +197,24 @@ mod tests {
             (Failure::NoHealthyUpstream, 503, "UH", "UH"),
             (Failure::Connect(ConnectFailure::Dial), 503, "UF", "UF,URX"),
             (Failure::Connect(ConnectFailure::Tls), 503, "UF", "UF,URX"),
-            (Failure::Connect(ConnectFailure::Refused), 503, "UF", "UF,URX"),
-            (Failure::Connect(ConnectFailure::Timeout), 503, "UF", "UF,URX"),
-            (Failure::Connect(ConnectFailure::Identity), 503, "UF", "UF,URX"),
+            (
+                Failure::Connect(ConnectFailure::Refused),
+                503,
+                "UF",
+                "UF,URX",
+            ),
+            (
+                Failure::Connect(ConnectFailure::Timeout),
+                503,
+                "UF",
+                "UF,URX",
+            ),
+            (
+                Failure::Connect(ConnectFailure::Identity),
+                503,
+                "UF",
+                "UF,URX",
+            ),
             (Failure::ResetBeforeHeaders, 503, "UC", "UC,URX"),
             (Failure::Protocol, 502, "UPE", "UPE,URX"),
             (Failure::Timeout, 504, "UT", "UT"),
@@ -186,7 +224,11 @@ mod tests {
         ];
         for (failure, status, once, retried) in table {
             let said = failure.said(false);
-            assert_eq!((said.status.as_u16(), said.flags), (status, once), "{failure:?}");
+            assert_eq!(
+                (said.status.as_u16(), said.flags),
+                (status, once),
+                "{failure:?}"
+            );
             assert_eq!(failure.said(true).flags, retried, "{failure:?}");
         }
     }

@@ -2,8 +2,10 @@
 //! In: xDS, through `writer`. Out: [`View`], immutable, loaded once per decision.
 //! Owns: the current view (one writer, any number of readers). Never changed from the data path.
 
+mod subscriber;
 mod writer;
 
+pub use subscriber::Subscriber;
 pub use writer::{Rejected, Update, Writer, WriterCounters};
 
 use ambit_model::ids::{ClusterName, ServiceKey};
@@ -113,6 +115,8 @@ impl State {
                 }
             }
         };
-        tokio::time::timeout(CONFIGURATION_WAIT, look).await.unwrap_or(None)
+        tokio::time::timeout(CONFIGURATION_WAIT, look)
+            .await
+            .unwrap_or(None)
     }
 }

@@ -2,18 +2,16 @@
 //! In: a CONNECT stream. Out: a relay with an endpoint, one set of metrics, one access line.
 //! An endpoint that cannot be reached is passed over for another; bytes are never sent twice.
 
-use crate::access_line;
-use crate::http::server::HboneIo;
-use crate::listen::Downstream;
+use crate::record::access_line;
+use crate::stream_io::HboneIo;
+use crate::downstream::Downstream;
 use crate::outcome::{Failure, NO_FLAGS};
 use crate::upstream::connect::{Connection, connect};
 use crate::upstream::endpoints::{self, Target};
 use ambit_model::ids::ClusterName;
 use ambit_net::relay::{self, Counters, RelayEnd};
 use ambit_routing::http::select;
-use ambit_telemetry::labels::{
-    DestinationService, Peer, Reporter, SecurityPolicy, TrafficLabels,
-};
+use ambit_telemetry::labels::{DestinationService, Peer, Reporter, SecurityPolicy, TrafficLabels};
 use ambit_telemetry::traffic::TrafficCells;
 use smallvec::SmallVec;
 use std::pin::pin;
@@ -60,12 +58,17 @@ pub(crate) async fn serve(downstream: Rc<Downstream>, io: HboneIo) {
     };
     let (flags, details) = match &result {
         Ok(RelayEnd::Finished) => (NO_FLAGS, ""),
-        Ok(RelayEnd::Broken { by: relay::Side::Client, .. }) => {
-            (crate::outcome::DOWNSTREAM_GONE, "downstream_remote_disconnect")
-        }
-        Ok(RelayEnd::Broken { by: relay::Side::Server, .. }) => {
-            (crate::outcome::UPSTREAM_GONE, "upstream_remote_disconnect")
-        }
+        Ok(RelayEnd::Broken {
+            by: relay::Side::Client,
+            ..
+        }) => (
+            crate::outcome::DOWNSTREAM_GONE,
+            "downstream_remote_disconnect",
+        ),
+        Ok(RelayEnd::Broken {
+            by: relay::Side::Server,
+            ..
+        }) => (crate::outcome::UPSTREAM_GONE, "upstream_remote_disconnect"),
         Err(said) => (said.flags, said.details),
     };
     let ended = Ended {
@@ -108,9 +111,15 @@ fn destination(downstream: &Downstream) -> Result<ClusterName, Failure> {
     let worker = &downstream.worker;
     let view = worker.state.load();
     let router = view.router(&downstream.service.key, downstream.local.port());
-    let route = router.ok_or(Failure::NotConfigured)?.tcp.first().ok_or(Failure::NoRoute)?;
+    let route = router
+        .ok_or(Failure::NotConfigured)?
+        .tcp
+        .first()
+        .ok_or(Failure::NoRoute)?;
     let chosen = select::weighted(&route.clusters, &mut *worker.rng());
-    chosen.map(|c| c.cluster.clone()).ok_or(Failure::NoDestination)
+    chosen
+        .map(|c| c.cluster.clone())
+        .ok_or(Failure::NoDestination)
 }
 
 async fn carry(

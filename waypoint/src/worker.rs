@@ -3,10 +3,10 @@
 //! In: settings and shared handles, from `app`. Out: [`Worker`], held by every task of the worker.
 //! Owns: the tunnel pool, the HTTP connections, the balance, its random numbers.
 
+use crate::listen;
 use crate::metrics::Series;
 use crate::state::State;
 use crate::upstream::balance::Balance;
-use crate::listen;
 use crate::upstream::pool::{HttpPool, SWEEP};
 use ambit_hbone::io::{Pool as TunnelPool, Settings as TunnelSettings};
 use ambit_identity::{Lease, Svid};
@@ -59,7 +59,9 @@ pub struct Parts {
 /// # Errors
 /// The runtime or the listener cannot be set up.
 pub fn run(parts: Parts, listener: std::net::TcpListener) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         listener.set_nonblocking(true)?;

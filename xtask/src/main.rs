@@ -2,6 +2,7 @@
 //! Each command is a file of its own; this one only parses the command line.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod codegen;
 mod demo;
 mod ebpf;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare the mesh with no mesh and with bare relays
+    Bench(bench::Args),
     /// Regenerate the checked-in protobuf code
     Codegen(codegen::Args),
     /// Show the mesh doing its job on two nodes
@@ -37,6 +40,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Ebpf(args) => ebpf::run(&args),

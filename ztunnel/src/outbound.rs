@@ -37,7 +37,8 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
         Err(failure) => {
             let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
             let facts = Facts::bare(Direction::Outbound, peer, unknown);
-            return flow::refused(&worker, &facts, started, &failure);
+            flow::refused(&worker, &facts, started, &failure);
+            return reset(&stream);
         }
     };
     if let Some(server) = nameserver(&worker, to) {

@@ -1,7 +1,9 @@
 //! Two pods in network namespaces, one proxy, real sockets and real TLS:
 //! application → outbound → HBONE → inbound → application.
-//! Capture is stood in for by listeners bound to the addresses that eBPF would steer; all else is
-//! what runs on a node. Needs root; says so and fails under CI otherwise.
+//! Capture is stood in for by marked sockets and by listeners bound to the addresses that eBPF would
+//! steer; all else is what runs on a node. Needs root; says so and fails under CI otherwise.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its set-up too")]
 
 #[path = "node/mesh.rs"]
 mod mesh;
@@ -36,7 +38,7 @@ impl Node {
 
     /// The application of the client pod dials the service.
     fn dial(&self) -> TcpStream {
-        let stream = self.pods.client.netns.enter(|| TcpStream::connect(VIP)).unwrap().unwrap();
+        let stream = self.pods.client.connect_captured(VIP.parse().unwrap());
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
@@ -45,7 +47,7 @@ impl Node {
     fn dial_captured(&self, to: &str) -> TcpStream {
         let listener = self.pods.client.listen(to.parse().unwrap());
         self.mesh.serve("client", &self.pods.client.netns, vec![(Role::Outbound, listener)]);
-        let stream = self.pods.client.netns.enter(|| TcpStream::connect(to)).unwrap().unwrap();
+        let stream = self.pods.client.connect_captured(to.parse().unwrap());
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
@@ -181,4 +183,101 @@ fn a_connection_of_the_proxy_that_comes_back_to_it_is_refused() {
     node.mesh.wait_for_log(&["attempted recursive call to ourselves"]);
     let labels = ["reporter=\"source\""];
     node.mesh.wait_for_metric("istio_tcp_connections_closed_total", &labels, 2);
+}
+
+/// Plain TCP from the client's namespace to the server pod, captured on its way in.
+fn plain_client(node: &Node) -> TcpStream {
+    let to: SocketAddr = format!("{SERVER}:8080").parse().unwrap();
+    let inbound = node.pods.server.listen_on("eth0", to);
+    node.mesh.serve("server", &node.pods.server.netns, vec![(Role::Inbound, inbound.into())]);
+    let stream = node.pods.client.netns.enter(|| TcpStream::connect(to)).unwrap().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn plaintext_enters_with_its_address_and_without_identity() {
+    let Some(node) = Node::start("plaintext", vec![]) else { return };
+    let application = node.pods.server.listen_on("lo", "0.0.0.0:8080".parse().unwrap());
+    let server = std::thread::spawn(move || answer_once(&application, b"hello"));
+    let mut app = plain_client(&node);
+    app.shutdown(Shutdown::Write).unwrap();
+    let mut reply = Vec::new();
+    app.read_to_end(&mut reply).unwrap();
+    let (peer, _) = server.join().unwrap();
+    assert_eq!((reply.as_slice(), peer.ip().to_string().as_str()), (&b"hello"[..], CLIENT));
+    let labels = [
+        "reporter=\"destination\"",
+        "source_workload=\"client\"",
+        "source_principal=\"unknown\"",
+        "connection_security_policy=\"unknown\"",
+        "destination_service=\"web.shop.svc.cluster.local\"",
+    ];
+    node.mesh.wait_for_metric("istio_tcp_connections_closed_total", &labels, 1);
+}
+
+#[test]
+fn plaintext_is_refused_where_an_identity_is_asked_for() {
+    let Some(node) = Node::start("strict", vec![mesh::allow_only("client")]) else { return };
+    let _application = node.pods.server.listen_on("lo", "0.0.0.0:8080".parse().unwrap());
+    let mut app = plain_client(&node);
+    assert!(app.read(&mut [0; 1]).is_err(), "reset");
+    node.mesh.wait_for_log(&["allow policies exist, but none allowed", "shop/allow-client"]);
+}
+
+#[test]
+fn a_drain_lets_live_connections_work_and_cuts_them_at_the_deadline() {
+    let Some(node) = Node::start("drain", vec![]) else { return };
+    let application = node.application();
+    let mut app = node.dial();
+    app.write_all(b"before").unwrap();
+    let (mut server, _) = application.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut text = [0; 6];
+    server.read_exact(&mut text).unwrap();
+    node.mesh.drain();
+    server.write_all(b"during").unwrap();
+    app.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"during");
+    assert!(app.read(&mut [0; 1]).is_err(), "cut, not ended");
+    node.mesh.wait_for_log(&["connection closed due to connection drain"]);
+}
+
+#[test]
+fn names_of_the_mesh_are_answered_and_others_asked_upstream() {
+    use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+    use hickory_proto::rr::{Name, RecordType};
+    let Some(node) = Node::start("dns", vec![]) else { return };
+    let pod = &node.pods.client;
+    let listener = pod.bind_udp("0.0.0.0:15053".parse().unwrap());
+    node.mesh.serve("client", &pod.netns, vec![(Role::DnsUdp, listener.into())]);
+    let upstream = node.pods.server.bind_udp(format!("{SERVER}:53").parse().unwrap());
+    let nameserver = std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        let (len, from) = upstream.recv_from(&mut buffer).unwrap();
+        let mut message = Message::from_vec(&buffer[..len]).unwrap();
+        message.metadata.message_type = MessageType::Response;
+        message.metadata.response_code = ResponseCode::NXDomain;
+        upstream.send_to(&message.to_vec().unwrap(), from).unwrap();
+        from.ip().to_string()
+    });
+    let client = pod.bind_udp("127.0.0.1:0".parse().unwrap());
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ask = |name: &str| {
+        let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+        client.send_to(&query.to_vec().unwrap(), "127.53.0.1:15053").unwrap();
+        let mut buffer = [0; 512];
+        let (len, from) = client.recv_from(&mut buffer).unwrap();
+        assert_eq!(from.to_string(), "127.53.0.1:15053", "answered by whom it asked");
+        Message::from_vec(&buffer[..len]).unwrap()
+    };
+    let answer = ask("web.shop.");
+    assert_eq!(answer.answers[0].data.to_string(), VIP.split(':').next().unwrap());
+    let answer = ask("example.org.");
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(nameserver.join().unwrap(), CLIENT, "asked from the pod");
+    node.mesh.wait_for_metric("istio_dns_requests_total", &["request_protocol=\"udp\""], 2);
+    node.mesh.wait_for_metric("istio_dns_upstream_requests_total", &[], 1);
+    node.mesh.wait_for_metric("istio_dns_upstream_failures_total", &[], 0);
 }

@@ -93,6 +93,21 @@ async fn controller(target: &Target) -> Controller {
     }
 }
 
+impl Controller {
+    /// A node proxy is known by its node, a waypoint by its pod, `<name>.<namespace>`.
+    fn has_stream_of(&self, process: &Process) -> bool {
+        self.streams.iter().any(|(proxy, stream)| match process.role.as_str() {
+            "ztunnel" => {
+                let node = stream.get("node").and_then(serde_json::Value::as_str);
+                node.is_some() && node == process.node.as_deref()
+            }
+            _ => process.name.split_once('/').is_some_and(|(namespace, name)| {
+                *proxy == format!("{name}.{namespace}")
+            }),
+        })
+    }
+}
+
 /// `/debug/syncz` is a list with one object per stream, named by `proxy`.
 fn streams(value: serde_json::Value) -> BTreeMap<String, serde_json::Value> {
     let serde_json::Value::Array(list) = value else {
@@ -112,7 +127,7 @@ async fn proxy(process: &Process, controller: &Controller) -> Proxy {
         Ok(dump) => (dump, None),
         Err(e) => (ConfigDump::default(), Some(format!("{e:#}"))),
     };
-    let stream = controller.streams.keys().any(|id| id.contains(&process.name));
+    let stream = controller.has_stream_of(process);
     let (state, well) = match (error, controller.answers, stream) {
         (Some(e), ..) => (format!("did not answer: {e}"), false),
         (None, false, _) => ("works from memory".to_owned(), true),

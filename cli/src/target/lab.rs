@@ -29,7 +29,7 @@ pub(crate) struct Process {
     pub(super) admin: Option<SocketAddr>,
     /// Metrics address.
     pub(super) metrics: Option<SocketAddr>,
-    /// Token it presents; the controller's debug pages ask for one.
+    /// Token it presents; for the controller, one its debug pages accept.
     pub(super) token_file: Option<PathBuf>,
 }
 
@@ -48,7 +48,21 @@ impl Process {
 pub(super) fn read(path: &Path) -> Result<Lab> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))
+    let mut lab: Lab =
+        serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+    lend_token(&mut lab.processes);
+    Ok(lab)
+}
+
+/// The controller's debug pages answer node proxies; who may read this file may be one.
+fn lend_token(processes: &mut [Process]) {
+    let token = processes
+        .iter()
+        .find(|p| p.role == "ztunnel")
+        .and_then(|p| p.token_file.clone());
+    for p in processes.iter_mut().filter(|p| p.role == "controller") {
+        p.token_file.clone_from(&token);
+    }
 }
 
 /// All running labs, by name.

@@ -91,7 +91,10 @@ impl CaClient {
         Ok(channel)
     }
 
-    async fn request(&self, asked: SignRequest) -> Result<Request<IstioCertificateRequest>, CaError> {
+    async fn request(
+        &self,
+        asked: SignRequest,
+    ) -> Result<Request<IstioCertificateRequest>, CaError> {
         let metadata = self.config.impersonate.then(|| Struct {
             fields: BTreeMap::from([(
                 IMPERSONATED_IDENTITY.to_owned(),
@@ -133,10 +136,7 @@ impl CaClient {
     }
 }
 
-fn header(
-    name: &str,
-    value: &str,
-) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), CaError> {
+fn header(name: &str, value: &str) -> Result<(MetadataKey<Ascii>, MetadataValue<Ascii>), CaError> {
     let bad = || CaError::Header {
         name: name.to_owned(),
     };

@@ -132,11 +132,8 @@ impl GrpcServer {
                 });
             }
         };
-        let endpoint =
-            Endpoint::from_shared(address.clone()).map_err(|source| GrpcTlsError::Address {
-                address,
-                source,
-            })?;
+        let endpoint = Endpoint::from_shared(address.clone())
+            .map_err(|source| GrpcTlsError::Address { address, source })?;
         let mut tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(roots_pem))
             .timeout(CONNECT_DEADLINE);
@@ -252,10 +249,7 @@ mod tests {
             endpoint("http://127.0.0.1:15012"),
             Err(GrpcTlsError::NotTls { .. })
         ));
-        assert!(matches!(
-            endpoint("a b"),
-            Err(GrpcTlsError::Address { .. })
-        ));
+        assert!(matches!(endpoint("a b"), Err(GrpcTlsError::Address { .. })));
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ pub mod verify;
     unreachable_pub,
     clippy::all,
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     reason = "generated"
 )]
 pub mod rpc {

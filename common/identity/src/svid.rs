@@ -83,8 +83,8 @@ impl Svid {
         }
         let mut certs = Vec::with_capacity(chain.len());
         for (index, pem) in chain.iter().enumerate() {
-            let parsed = certificates(pem.as_bytes())
-                .map_err(|source| SvidError::Pem { index, source })?;
+            let parsed =
+                certificates(pem.as_bytes()).map_err(|source| SvidError::Pem { index, source })?;
             if index == 0 && parsed.is_empty() {
                 return Err(SvidError::NoLeaf);
             }

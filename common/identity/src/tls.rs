@@ -8,7 +8,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use stream::SecureStream;
+pub use stream::{SecureStream, TlsFailure};
 
 use crate::bundle::TrustBundle;
 use crate::svid::Svid;
@@ -24,13 +24,17 @@ use std::io;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// ALPN protocol of HBONE.
 const ALPN: &[u8] = b"h2";
 /// Sealed bytes rustls may hold before a write stops: 16 records of 16 KiB per system call.
 const SEALED_AHEAD: usize = 256 * 1024;
+
+/// How long, and for how many bytes, a client whose identity was refused may take to hang up.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 * 1024;
 
 /// An established connection.
 #[derive(Debug)]
@@ -82,17 +86,19 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// Sorts an error of the stream, during the handshake or of the first reads after it (with
-    /// TLS 1.3 a client learns only then that the server refused it).
-    pub fn from_io(error: io::Error) -> Self {
-        let Some(tls) = tls_error(&error) else {
-            return Self::Io(error);
-        };
-        match tls {
+    fn from_io(error: io::Error) -> Self {
+        match stream::tls_error(&error) {
+            Some(tls) => Self::from_tls(tls),
+            None => Self::Io(error),
+        }
+    }
+
+    fn from_tls(error: &rustls::Error) -> Self {
+        match error {
             rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
                 match other.0.downcast_ref::<VerifyError>() {
                     Some(refused) => Self::Peer(refused.clone()),
-                    None => Self::Protocol(tls.clone()),
+                    None => Self::Protocol(error.clone()),
                 }
             }
             rustls::Error::NoCertificatesPresented => Self::Peer(VerifyError::NoCertificate),
@@ -103,18 +109,13 @@ impl TlsError {
             other => Self::Protocol(other.clone()),
         }
     }
-
-    /// True if this error of an established stream comes from TLS (an alert, a bad record) rather
-    /// than from the connection below it.
-    pub fn is_tls(error: &io::Error) -> bool {
-        tls_error(error).is_some()
-    }
 }
 
 /// Connects over `io` as `svid`; the server must be one of `expected` (none → always refused).
 ///
 /// # Errors
-/// [`TlsError`]. A server that refuses our certificate may show it only at the first read.
+/// [`TlsError`]. With TLS 1.3 a server that refuses our certificate shows it only at the first
+/// reads of the stream: see [`SecureStream::failure`].
 pub async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
     io: T,
     svid: &Svid,
@@ -151,12 +152,37 @@ pub async fn accept<T: AsyncRead + AsyncWrite + Unpin>(
     svid: &Svid,
     deadline: Duration,
 ) -> Result<Secured<T>, TlsError> {
-    let handshake = TlsAcceptor::from(svid.server_config().clone()).accept(io);
-    let stream = tokio::time::timeout(deadline, handshake)
-        .await
-        .map_err(|_| TlsError::Timeout { after: deadline })?
-        .map_err(TlsError::from_io)?;
+    let handshake = TlsAcceptor::from(svid.server_config().clone())
+        .accept(io)
+        .into_fallible();
+    let stream = match tokio::time::timeout(deadline, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((error, io))) => {
+            let error = TlsError::from_io(error);
+            if matches!(error, TlsError::Peer(_)) {
+                // The deadline is the answer; what the peer does meanwhile does not matter.
+                let _ = tokio::time::timeout(LINGER.min(deadline), linger(io)).await;
+            }
+            return Err(error);
+        }
+        Err(_) => return Err(TlsError::Timeout { after: deadline }),
+    };
     secured(TlsStream::Server(stream), verify::identity_of)
+}
+
+/// A client believes the handshake done and is already sending: closing now would answer that with
+/// a RST, which may overtake the alert that says why. So its bytes are read until it has closed.
+async fn linger<T: AsyncRead + AsyncWrite + Unpin>(mut io: T) {
+    let mut left = LINGER_BYTES;
+    let mut unread = [0; 1024];
+    // An error means that the peer has gone, which ends the wait as well.
+    let _ = io.shutdown().await;
+    while left > 0 {
+        match io.read(&mut unread).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => left = left.saturating_sub(n),
+        }
+    }
 }
 
 fn secured<T>(
@@ -195,10 +221,6 @@ fn secured<T>(
     })
 }
 
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
 /// Algorithms of both roles.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
@@ -219,7 +241,10 @@ pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     &PROVIDER
 }
 
-pub(crate) fn client_config(certified: &Arc<CertifiedKey>, bundle: &Arc<TrustBundle>) -> ClientConfig {
+pub(crate) fn client_config(
+    certified: &Arc<CertifiedKey>,
+    bundle: &Arc<TrustBundle>,
+) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the provider has suites for TLS 1.3")

@@ -83,7 +83,11 @@ pub struct Evaluation {
 
 /// Evaluates every policy that applies to `destination`. O(rules of those policies), no allocation
 /// unless a principal is compared or something is denied.
-pub fn evaluate(snapshot: &Snapshot, destination: &Workload, facts: &ConnectionFacts) -> Evaluation {
+pub fn evaluate(
+    snapshot: &Snapshot,
+    destination: &Workload,
+    facts: &ConnectionFacts,
+) -> Evaluation {
     let peer = Peer::new(facts);
     let mut tally = Tally::default();
     let general = snapshot
@@ -122,7 +126,11 @@ impl Tally {
                 Outcome::Missed(_) => None,
             };
             let policy = policy.key.clone();
-            self.dry_run.push(DryRun { policy, deny, matched });
+            self.dry_run.push(DryRun {
+                policy,
+                deny,
+                matched,
+            });
             return;
         }
         if deny {
@@ -153,7 +161,11 @@ impl Tally {
                 self.allowed_by = Some(RuleRef { policy, rule });
             }
             Outcome::Missed(Some(miss)) => {
-                if self.nearest.as_ref().is_none_or(|(_, m)| miss.clause > m.clause) {
+                if self
+                    .nearest
+                    .as_ref()
+                    .is_none_or(|(_, m)| miss.clause > m.clause)
+                {
                     self.nearest = Some((policy.clone(), miss));
                 }
             }
@@ -168,19 +180,34 @@ impl Tally {
         } else if let Some(policy) = self.unknown {
             denied(Some(policy), None, Why::UnknownPolicy)
         } else if self.allowed_by.is_some() || self.allow_policies == 0 {
-            Verdict::Allowed { by: self.allowed_by }
+            Verdict::Allowed {
+                by: self.allowed_by,
+            }
         } else {
             let policies = self.allow_policies;
             match self.nearest {
                 Some((policy, miss)) => denied(
                     Some(policy.key.clone()),
                     Some(miss.rule),
-                    Why::NoAllowMatched { policies, nearest: Some(miss) },
+                    Why::NoAllowMatched {
+                        policies,
+                        nearest: Some(miss),
+                    },
                 ),
-                None => denied(None, None, Why::NoAllowMatched { policies, nearest: None }),
+                None => denied(
+                    None,
+                    None,
+                    Why::NoAllowMatched {
+                        policies,
+                        nearest: None,
+                    },
+                ),
             }
         };
-        Evaluation { verdict, dry_run: self.dry_run }
+        Evaluation {
+            verdict,
+            dry_run: self.dry_run,
+        }
     }
 }
 

@@ -136,8 +136,8 @@ impl Authenticator {
         if token.len() > MAX_TOKEN {
             return Err(AuthError::TooLong { len: token.len() });
         }
-        let header = jsonwebtoken::decode_header(token)
-            .map_err(|source| AuthError::Malformed { source })?;
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|source| AuthError::Malformed { source })?;
         let algorithm = header.alg;
         if !matches!(algorithm, Algorithm::ES256 | Algorithm::RS256) {
             return Err(AuthError::Algorithm { algorithm });

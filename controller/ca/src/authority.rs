@@ -168,11 +168,9 @@ impl Authority {
         let mut params = leaf(now, not_after);
         for name in names {
             let san = name.as_str().try_into();
-            params
-                .subject_alt_names
-                .push(SanType::DnsName(san.map_err(|_| SignError::Name {
-                    id: name.clone(),
-                })?));
+            params.subject_alt_names.push(SanType::DnsName(
+                san.map_err(|_| SignError::Name { id: name.clone() })?,
+            ));
         }
         let ips = ips.iter().map(|ip| SanType::IpAddress(*ip));
         params.subject_alt_names.extend(ips);

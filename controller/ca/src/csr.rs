@@ -53,10 +53,11 @@ pub fn public_key(pem: &str) -> Result<SubjectPublicKeyInfo, CsrError> {
     if pem.len() > MAX_LEN {
         return Err(CsrError::TooLong { len: pem.len() });
     }
-    let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
-        .map_err(|e| CsrError::Pem {
+    let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes()).map_err(|e| {
+        CsrError::Pem {
             what: format!("{e:?}"),
-        })?;
+        }
+    })?;
     // Checks the signature.
     CertificateSigningRequestParams::from_der(&der)
         .map_err(|source| CsrError::Invalid { source })?;

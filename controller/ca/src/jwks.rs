@@ -172,7 +172,12 @@ fn usable(jwk: &jsonwebtoken::jwk::Jwk) -> Option<Key> {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         _ => return None,
     };
-    if jwk.common.key_algorithm.as_ref().is_some_and(|a| *a != named) {
+    if jwk
+        .common
+        .key_algorithm
+        .as_ref()
+        .is_some_and(|a| *a != named)
+    {
         return None;
     }
     Some(Key {

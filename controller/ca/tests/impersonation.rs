@@ -71,13 +71,19 @@ fn the_node_comes_from_the_token_else_from_the_pod_and_must_agree() {
     assert!(ask(&ztunnel(Some(("zt-1", "")), None), "default/web").is_ok());
     assert!(ask(&ztunnel(Some(("gone", "x")), Some("n1")), "default/web").is_ok());
     assert_eq!(ask(&ztunnel(None, None), "default/web"), Err("no_node"));
-    assert_eq!(ask(&ztunnel(Some(("gone", "x")), None), "default/web"), Err("no_node"));
+    assert_eq!(
+        ask(&ztunnel(Some(("gone", "x")), None), "default/web"),
+        Err("no_node")
+    );
     for (bound, node) in [
         (("zt-1", "uid-zt-1"), Some("n2")),
         (("zt-1", "uid-of-a-former-pod"), Some("n1")),
         (("zt-1", "uid-of-a-former-pod"), None),
     ] {
-        assert_eq!(ask(&ztunnel(Some(bound), node), "default/web"), Err("pod_mismatch"));
+        assert_eq!(
+            ask(&ztunnel(Some(bound), node), "default/web"),
+            Err("pod_mismatch")
+        );
     }
 }
 

@@ -86,8 +86,14 @@ fn a_bound_token_tells_account_pod_and_node() {
     let issuer = Issuer::new("a");
     let bench = Bench::new(&issuer);
     let header = format!("Bearer {}", issuer.sign(&claims()));
-    let caller = bench.auth.authenticate_header(Some(&header), at(NOW)).unwrap();
-    assert_eq!(caller.service_account, ServiceAccount::new("istio-system", "ztunnel"));
+    let caller = bench
+        .auth
+        .authenticate_header(Some(&header), at(NOW))
+        .unwrap();
+    assert_eq!(
+        caller.service_account,
+        ServiceAccount::new("istio-system", "ztunnel")
+    );
     assert_eq!(caller.pod.unwrap().name, "ztunnel-n1");
     assert_eq!(caller.node.as_deref(), Some("n1"));
 }
@@ -98,20 +104,35 @@ fn tokens_that_do_not_count_are_refused_with_their_reason() {
     let issuer = Issuer::new("a");
     let bench = Bench::new(&issuer);
     let cases: [(&str, Value, Check); 7] = [
-        ("/exp", json!(NOW), |e| matches!(e, AuthError::Expired { seconds: 0 })),
-        ("/exp", json!(NOW - 5), |e| matches!(e, AuthError::Expired { seconds: 5 })),
-        ("/nbf", json!(NOW + 100), |e| matches!(e, AuthError::NotYetValid { .. })),
-        ("/aud", json!("api"), |e| matches!(e, AuthError::Audience { .. })),
-        ("/sub", json!("system:node:n1"), |e| matches!(e, AuthError::Subject { .. })),
+        ("/exp", json!(NOW), |e| {
+            matches!(e, AuthError::Expired { seconds: 0 })
+        }),
+        ("/exp", json!(NOW - 5), |e| {
+            matches!(e, AuthError::Expired { seconds: 5 })
+        }),
+        ("/nbf", json!(NOW + 100), |e| {
+            matches!(e, AuthError::NotYetValid { .. })
+        }),
+        ("/aud", json!("api"), |e| {
+            matches!(e, AuthError::Audience { .. })
+        }),
+        ("/sub", json!("system:node:n1"), |e| {
+            matches!(e, AuthError::Subject { .. })
+        }),
         ("/sub", json!("system:serviceaccount:default:web"), |e| {
             matches!(e, AuthError::Disagreement { .. })
         }),
-        ("/exp", json!("never"), |e| matches!(e, AuthError::Invalid { .. })),
+        ("/exp", json!("never"), |e| {
+            matches!(e, AuthError::Invalid { .. })
+        }),
     ];
     for (pointer, value, expected) in cases {
         let mut changed = claims();
         *changed.pointer_mut(pointer).unwrap() = value.clone();
-        let error = bench.auth.authenticate(&issuer.sign(&changed), at(NOW)).unwrap_err();
+        let error = bench
+            .auth
+            .authenticate(&issuer.sign(&changed), at(NOW))
+            .unwrap_err();
         assert!(expected(&error), "{pointer} = {value}: {error:?}");
     }
 }
@@ -126,12 +147,17 @@ fn other_keys_and_algorithms_are_refused() {
         Err(AuthError::Invalid { .. })
     ));
     let public = EncodingKey::from_secret(issuer.key.public_key_raw());
-    let symmetric = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(), &public).unwrap();
+    let symmetric =
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(), &public).unwrap();
     assert!(matches!(
         bench.auth.authenticate(&symmetric, at(NOW)),
         Err(AuthError::Algorithm { .. })
     ));
-    let none = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode("{}"));
+    let none = format!(
+        "{}.{}.",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#),
+        URL_SAFE_NO_PAD.encode("{}")
+    );
     for bad in ["", "a.b", "a.b.c", &none, &"x".repeat(20_000)] {
         assert!(bench.auth.authenticate(bad, at(NOW)).is_err());
     }

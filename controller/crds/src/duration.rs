@@ -174,4 +174,19 @@ mod tests {
             assert!(parse_gateway(bad).is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_judged_without_panic(text in ".{0,60}") {
+            let _ = (parse_istio(&text), parse_gateway(&text));
+        }
+
+        #[test]
+        fn milliseconds_survive(ms in 0u64..1_000_000_000) {
+            let expected = Duration::from_millis(ms);
+            proptest::prop_assert_eq!(parse_istio(&format!("{ms}ms")), Ok(expected));
+            let seconds = format!("{}.{:03}s", ms / 1000, ms % 1000);
+            proptest::prop_assert_eq!(parse_istio(&seconds), Ok(expected));
+        }
+    }
 }

@@ -442,3 +442,35 @@ fn hostile_nesting_is_an_error_not_a_crash() {
     assert_eq!(errors[0].code, Code::Schema);
     assert_eq!(errors[0].object.to_string(), "VirtualService a");
 }
+
+#[test]
+fn what_is_unsupported_is_named_field_by_field() {
+    let all = "
+match: [{sourceNamespace: a, statPrefix: b, uri: {prefix: /}}]
+route: [{destination: {host: a}}]
+delegate: {name: x}
+mirrorPercent: 5
+fault: {delay: {fixedDelay: 1s, percent: 5, exponentialDelay: 1s}, abort: {httpStatus: 500, http2Error: X, percent: 1}}
+retries: {attempts: 1, retryRemoteLocalities: true, retryIgnorePreviousHosts: false}";
+    let found = findings(&virtual_service(all.trim_start()));
+    assert_eq!(found.len(), 10, "{found:#?}");
+    assert!(
+        found
+            .iter()
+            .all(|f| f.ends_with("not supported yet [AMB0001]")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn nulls_count_as_absent_except_in_lists() {
+    let text = "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: a, labels: null}, spec: {selector: null, rules: null}, status: null}";
+    assert_eq!(findings(text), Vec::<String>::new());
+    let text = "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: a}, spec: {rules: [null]}}";
+    let found = findings(text);
+    // Taking it for an empty rule would allow everything.
+    assert!(
+        found.len() == 1 && found[0].starts_with("spec.rules[0]: invalid type: null"),
+        "{found:?}"
+    );
+}

@@ -14,7 +14,9 @@ pub(crate) struct AddressPool {
 
 impl AddressPool {
     pub(crate) fn new((first, prefix): (Ipv4Addr, u8), taken: BTreeSet<IpAddr>) -> Self {
-        let size = 1_u32.checked_shl(32 - u32::from(prefix.clamp(1, 32))).unwrap_or(1);
+        let size = 1_u32
+            .checked_shl(32 - u32::from(prefix.clamp(1, 32)))
+            .unwrap_or(1);
         Self {
             first: u32::from(first) & !(size - 1),
             size,
@@ -48,8 +50,13 @@ mod tests {
     #[test]
     fn addresses_are_stable_free_and_inside_the_block() {
         let block = (Ipv4Addr::new(10, 96, 128, 0), 29);
-        let first = AddressPool::new(block, BTreeSet::new()).take("a/b").unwrap();
-        assert_eq!(AddressPool::new(block, BTreeSet::new()).take("a/b"), Some(first));
+        let first = AddressPool::new(block, BTreeSet::new())
+            .take("a/b")
+            .unwrap();
+        assert_eq!(
+            AddressPool::new(block, BTreeSet::new()).take("a/b"),
+            Some(first)
+        );
         let mut pool = AddressPool::new(block, BTreeSet::from([first]));
         let mut seen = BTreeSet::from([first]);
         for i in 0..5 {

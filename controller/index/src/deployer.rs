@@ -136,7 +136,9 @@ fn pods(
         .filter_map(node_of)
         .find(|node| load.contains_key(node));
     let node = kept.or_else(|| {
-        let emptiest = load.iter().min_by_key(|(name, count)| (**count, (*name).clone()));
+        let emptiest = load
+            .iter()
+            .min_by_key(|(name, count)| (**count, (*name).clone()));
         let node = emptiest.map(|(name, _)| name.clone())?;
         *load.entry(node.clone()).or_default() += 1;
         Some(node)
@@ -149,7 +151,9 @@ fn pods(
     let key = ObjectKey::new(Kind::Pod, namespace, &name);
     out.wanted.object(key, value);
     let is_new = |pod: &&Pod| pod.metadata.name.as_deref() == Some(name.as_str());
-    let successor_ready = existing.iter().any(|pod| is_new(pod) && workloads::ready(pod));
+    let successor_ready = existing
+        .iter()
+        .any(|pod| is_new(pod) && workloads::ready(pod));
     for old in existing.iter().filter(|pod| !is_new(pod)) {
         let (old_namespace, old_name) = name_of(&old.metadata);
         let key = ObjectKey::new(Kind::Pod, old_namespace, old_name);
@@ -173,7 +177,11 @@ fn status(
     let key = ObjectKey::new(Kind::Gateway, namespace, name);
     let accepted = Condition::new("Accepted", true, "Accepted", "Resource accepted");
     let (met, reason, message) = match (gateway.ready, placed, service_ip) {
-        (true, _, Some(ip)) => (true, "Programmed", format!("Resource programmed, address {ip}")),
+        (true, _, Some(ip)) => (
+            true,
+            "Programmed",
+            format!("Resource programmed, address {ip}"),
+        ),
         (_, _, None) => (
             false,
             "AddressNotAssigned",
@@ -224,7 +232,8 @@ fn status(
         })
         .collect();
     if !listeners.is_empty() {
-        out.statuses.field(key, "listeners", Value::Array(listeners));
+        out.statuses
+            .field(key, "listeners", Value::Array(listeners));
     }
 }
 
@@ -237,7 +246,11 @@ fn attached_routes(world: &World<'_>, gateway: &GatewayFact<'_>) -> usize {
     };
     let attached = world.http_routes.iter().filter(|route| {
         let (namespace, _) = name_of(&route.metadata);
-        route.spec.parent_refs.iter().any(|p| names_it(namespace, p))
+        route
+            .spec
+            .parent_refs
+            .iter()
+            .any(|p| names_it(namespace, p))
     });
     attached.count()
 }
@@ -255,13 +268,16 @@ fn withdraw_orphans(
     };
     for ((namespace, name), pod) in &world.pods {
         if is_generated(&pod.metadata) && !lives(namespace, &pod.metadata) {
-            out.wanted.absent(ObjectKey::new(Kind::Pod, namespace, name));
+            out.wanted
+                .absent(ObjectKey::new(Kind::Pod, namespace, name));
         }
     }
     for ((namespace, name), service) in &world.services {
         if is_generated(&service.metadata) && !lives(namespace, &service.metadata) {
-            out.wanted.absent(ObjectKey::new(Kind::Service, namespace, name));
-            out.wanted.absent(ObjectKey::new(Kind::ServiceAccount, namespace, name));
+            out.wanted
+                .absent(ObjectKey::new(Kind::Service, namespace, name));
+            out.wanted
+                .absent(ObjectKey::new(Kind::ServiceAccount, namespace, name));
         }
     }
 }

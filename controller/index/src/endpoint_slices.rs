@@ -61,7 +61,9 @@ fn put<'a>(
     out: &mut Out,
 ) -> Member<'a> {
     let uid = message.uid.clone();
-    message.services.insert(service.to_owned(), port_list(ports));
+    message
+        .services
+        .insert(service.to_owned(), port_list(ports));
     let address = pb::Address {
         r#type: Some(pb::address::Type::Workload(message)),
     };

@@ -156,7 +156,10 @@ impl GatewayFact<'_> {
             FromNamespaces::Selector => {
                 let none = BTreeMap::new();
                 let labels = namespace_labels.unwrap_or(&none);
-                namespaces.selector.as_ref().is_some_and(|s| s.matches(labels))
+                namespaces
+                    .selector
+                    .as_ref()
+                    .is_some_and(|s| s.matches(labels))
             }
         }
     }

@@ -148,9 +148,7 @@ impl Index {
         for (key, refusal) in &self.refused {
             let condition = match refusal {
                 Refusal::Invalid(message) => Condition::rejected("Invalid", message),
-                Refusal::Duplicate(message) => {
-                    Condition::new(UNIQUE, false, "Duplicate", message)
-                }
+                Refusal::Duplicate(message) => Condition::new(UNIQUE, false, "Duplicate", message),
             };
             out.statuses.condition(key.clone(), condition);
         }

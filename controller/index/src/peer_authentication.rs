@@ -75,11 +75,13 @@ pub(crate) fn derive<'a>(world: &World<'a>, out: &mut Out) -> PeerModes<'a> {
         root,
         ..PeerModes::default()
     };
-    let (selecting, scoped): (Vec<_>, Vec<_>) = world
-        .peer_authentications
-        .iter()
-        .copied()
-        .partition(|pa| pa.spec.selector.as_ref().is_some_and(|s| !s.match_labels.is_empty()));
+    let (selecting, scoped): (Vec<_>, Vec<_>) =
+        world.peer_authentications.iter().copied().partition(|pa| {
+            pa.spec
+                .selector
+                .as_ref()
+                .is_some_and(|s| !s.match_labels.is_empty())
+        });
     let mut mesh = None;
     for pa in scoped {
         let pa: &'a Resource<PeerAuthenticationSpec> = pa;

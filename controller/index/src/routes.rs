@@ -117,7 +117,11 @@ fn say(key: ObjectKey, remarks: &Remarks, out: &mut Out) {
         return;
     }
     let (met, reason, message) = match (&remarks.losses[..], remarks.used) {
-        ([], true) => (true, "Bound", "runs at the waypoint of its hosts".to_owned()),
+        ([], true) => (
+            true,
+            "Bound",
+            "runs at the waypoint of its hosts".to_owned(),
+        ),
         ([], false) => (
             false,
             "NoWaypoint",
@@ -155,7 +159,9 @@ impl<'t, 'a> Compiler<'t, 'a> {
         };
         let http = match protocol {
             pb::Protocol::Tcp => Vec::new(),
-            _ => self.http(target).unwrap_or_else(|| vec![parts::default_route(all())]),
+            _ => self
+                .http(target)
+                .unwrap_or_else(|| vec![parts::default_route(all())]),
         };
         let tcp = match protocol {
             pb::Protocol::Tcp | pb::Protocol::Auto => vec![pb::TcpRoute {

@@ -7,7 +7,10 @@ pub(crate) type Labels<'a> = Option<&'a BTreeMap<String, String>>;
 
 /// The value of one label; an empty one counts as absent.
 pub(crate) fn label<'a>(labels: Labels<'a>, key: &str) -> Option<&'a str> {
-    labels?.get(key).map(String::as_str).filter(|v| !v.is_empty())
+    labels?
+        .get(key)
+        .map(String::as_str)
+        .filter(|v| !v.is_empty())
 }
 
 /// Whether every pair of `wanted` is among `labels`. Nothing wanted matches everything.

@@ -127,9 +127,13 @@ fn one<'a>(
     let address = pb::Address {
         r#type: Some(pb::address::Type::Service(message)),
     };
-    let aliases = addresses.iter().map(|ip| format!("{network}/{ip}")).collect();
+    let aliases = addresses
+        .iter()
+        .map(|ip| format!("{network}/{ip}"))
+        .collect();
     let resource = Resource::new(&address, aliases, Audience::Everyone);
-    out.resources.put(type_urls::ADDRESS, fact.key.clone(), resource);
+    out.resources
+        .put(type_urls::ADDRESS, fact.key.clone(), resource);
     Some(fact)
 }
 

@@ -61,7 +61,10 @@ impl Statuses {
     /// failure of the two decides.
     pub(crate) fn condition(&mut self, key: ObjectKey, condition: Condition) {
         let draft = self.0.entry(key).or_default();
-        let same = draft.conditions.iter_mut().find(|c| c.kind == condition.kind);
+        let same = draft
+            .conditions
+            .iter_mut()
+            .find(|c| c.kind == condition.kind);
         let Some(same) = same else {
             draft.conditions.push(condition);
             return;

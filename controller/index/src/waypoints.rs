@@ -93,7 +93,9 @@ impl<'g> Waypoints<'g> {
 
     /// Whether a gateway of ours has that name.
     pub(crate) fn is_waypoint(&self, namespace: &str, name: &str) -> bool {
-        self.gateways.get(&(namespace, name)).is_some_and(|g| g.ours)
+        self.gateways
+            .get(&(namespace, name))
+            .is_some_and(|g| g.ours)
     }
 
     /// The waypoint of an object. `before` gives the gateway that the status of the object says it
@@ -137,7 +139,10 @@ impl<'g> Waypoints<'g> {
                     refuse: refuse(),
                 };
             }
-            return unusable("WaypointIsNotReady", format!("waypoint {key} does not exist"));
+            return unusable(
+                "WaypointIsNotReady",
+                format!("waypoint {key} does not exist"),
+            );
         };
         if !fact.admits(namespace, of_namespace) {
             let message =
@@ -155,7 +160,10 @@ impl<'g> Waypoints<'g> {
             }
             return unusable(
                 "UnsupportedTrafficType",
-                format!("waypoint {key} does not serve {what} ({})", labels::WAYPOINT_FOR),
+                format!(
+                    "waypoint {key} does not serve {what} ({})",
+                    labels::WAYPOINT_FOR
+                ),
             );
         }
         match &fact.address {

@@ -39,7 +39,10 @@ pub(crate) struct Context<'w, 'a> {
 pub(crate) fn derive<'a>(context: &Context<'_, 'a>, out: &mut Out) -> Vec<Member<'a>> {
     let mut by_namespace: BTreeMap<&str, Vec<&ServiceFact<'a>>> = BTreeMap::new();
     for service in context.services {
-        by_namespace.entry(service.namespace).or_default().push(service);
+        by_namespace
+            .entry(service.namespace)
+            .or_default()
+            .push(service);
     }
     let none = Vec::new();
     context
@@ -98,7 +101,10 @@ fn one<'a>(
     let message = pb::Workload {
         uid: uid.clone(),
         addresses: addresses.iter().map(|ip| octets(*ip)).collect(),
-        services: backed.iter().map(|(key, ports)| (key.clone(), port_list(ports))).collect(),
+        services: backed
+            .iter()
+            .map(|(key, ports)| (key.clone(), port_list(ports)))
+            .collect(),
         ..message
     };
     let address = pb::Address {

@@ -91,7 +91,11 @@ impl<'a> World<'a> {
 
     /// Annotations of a namespace.
     pub(crate) fn namespace_annotations(&self, namespace: &str) -> Labels<'a> {
-        self.namespaces.get(namespace)?.metadata.annotations.as_ref()
+        self.namespaces
+            .get(namespace)?
+            .metadata
+            .annotations
+            .as_ref()
     }
 
     /// Where a node is; `None` when it does not say.
@@ -107,7 +111,10 @@ impl<'a> World<'a> {
     }
 
     /// Pods of one gateway: those that carry its name as a label, in its namespace.
-    pub(crate) fn gateway_pods(&self, (namespace, name): Name<'_>) -> impl Iterator<Item = &'a Pod> {
+    pub(crate) fn gateway_pods(
+        &self,
+        (namespace, name): Name<'_>,
+    ) -> impl Iterator<Item = &'a Pod> {
         self.pods
             .iter()
             .filter(move |((pod_namespace, _), pod)| {

@@ -26,8 +26,12 @@ pub(crate) trait Grpc:
 }
 
 impl<S> Grpc for S where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
-        + NamedService
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + NamedService
         + Clone
         + Send
         + 'static

@@ -59,11 +59,15 @@ impl IstioCertificateService for CaService {
             Status::invalid_argument("the certificate request cannot be signed")
         })?;
         let asked = Duration::from_secs(u64::try_from(message.validity_duration).unwrap_or(0));
-        let signed = self.authority.signer.sign(&id, &key, asked, now).map_err(|error| {
-            self.metrics.ca_refused("sign");
-            tracing::error!(identity = %id, error = %chain(&error), "certificate not signed");
-            Status::internal("the certificate cannot be signed")
-        })?;
+        let signed = self
+            .authority
+            .signer
+            .sign(&id, &key, asked, now)
+            .map_err(|error| {
+                self.metrics.ca_refused("sign");
+                tracing::error!(identity = %id, error = %chain(&error), "certificate not signed");
+                Status::internal("the certificate cannot be signed")
+            })?;
         self.metrics.issued.inc();
         tracing::debug!(identity = %id, caller = %caller.service_account, "certificate signed");
         Ok(Response::new(IstioCertificateResponse {

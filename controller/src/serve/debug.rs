@@ -77,7 +77,7 @@ pub(crate) fn ambientz(context: &Context) -> Reply {
     for (name, resource) in set.iter(type_urls::ADDRESS) {
         let decoded = workload::Address::decode(resource.body.clone()).ok();
         match decoded.and_then(|address| address.r#type) {
-            Some(Type::Workload(w)) => workloads.push(shown(name, convert::workload::from_proto(w))),
+            Some(Type::Workload(w)) => workloads.push(workload(name, w)),
             Some(Type::Service(s)) => services.push(shown(name, convert::service::from_proto(s))),
             None => {}
         }
@@ -109,6 +109,21 @@ pub(crate) fn resourcez(context: &Context) -> Reply {
         types.insert(type_url.to_owned(), listed.into());
     }
     reply(&json!({"generation": set.generation(), "types": types}))
+}
+
+/// Services by name: their keys are no JSON keys.
+fn workload(name: &str, mut message: workload::Workload) -> Value {
+    let services: Map<String, Value> = std::mem::take(&mut message.services)
+        .into_iter()
+        .map(|(key, list)| {
+            let port =
+                |p: &workload::Port| json!({"port": p.service_port, "target": p.target_port});
+            (key, list.ports.iter().map(port).collect())
+        })
+        .collect();
+    let mut value = shown(name, convert::workload::from_proto(message));
+    value["services"] = Value::Object(services);
+    value
 }
 
 fn shown<T: serde::Serialize, E: std::fmt::Display>(name: &str, converted: Result<T, E>) -> Value {

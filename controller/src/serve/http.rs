@@ -3,12 +3,12 @@
 
 use super::{Authority, debug};
 use crate::facts::SharedFacts;
+use ::http::{Method, StatusCode};
 use ambit_index::MeshConfig;
 use ambit_runtime::admin::{Reply, Request, Routes};
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::{build_info, metrics};
 use ambit_xds::ResourceSet;
-use ::http::{Method, StatusCode};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -44,10 +44,25 @@ pub(crate) fn routes(context: Context) -> Routes {
         })
     };
     let routes = guarded(routes, "/debug/syncz", "what each proxy has", debug::syncz);
-    let routes = guarded(routes, "/debug/connections", "live streams", debug::connections);
+    let routes = guarded(
+        routes,
+        "/debug/connections",
+        "live streams",
+        debug::connections,
+    );
     let routes = guarded(routes, "/debug/configz", "objects in use", debug::configz);
-    let routes = guarded(routes, "/debug/ambientz", "workloads, services, policies", debug::ambientz);
-    guarded(routes, "/debug/resourcez", "resources by type", debug::resourcez)
+    let routes = guarded(
+        routes,
+        "/debug/ambientz",
+        "workloads, services, policies",
+        debug::ambientz,
+    );
+    guarded(
+        routes,
+        "/debug/resourcez",
+        "resources by type",
+        debug::resourcez,
+    )
 }
 
 fn allowed(context: &Context, request: &Request) -> bool {

@@ -144,7 +144,10 @@ impl TlsPort {
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADERS)
             .max_concurrent_streams(MAX_STREAMS);
-        let life = certificate.not_after.duration_since(now).unwrap_or_default();
+        let life = certificate
+            .not_after
+            .duration_since(now)
+            .unwrap_or_default();
         Ok((server, (life / 2).max(Duration::from_secs(1))))
     }
 
@@ -152,7 +155,8 @@ impl TlsPort {
         &self,
         now: SystemTime,
     ) -> Result<ambit_ca::authority::ServerCertificate, SignError> {
-        let mut ips: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
+        let mut ips: Vec<IpAddr> =
+            vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
         if !self.addr.ip().is_unspecified() && !ips.contains(&self.addr.ip()) {
             ips.push(self.addr.ip());
         }

@@ -25,7 +25,11 @@ impl Authorizer for XdsAuthorizer {
                 reason: chain(&error),
             })?;
         let account = caller.service_account.to_string();
-        let role = if self.authority.rules.is_node_account(&caller.service_account) {
+        let role = if self
+            .authority
+            .rules
+            .is_node_account(&caller.service_account)
+        {
             Role::Node
         } else if self.facts.load().gateway_accounts.contains(&account) {
             Role::Gateway

@@ -16,11 +16,13 @@ impl Refusals {
     /// Logs what is new.
     pub(super) fn report(&mut self, problems: &[Problem], metrics: &Metrics) {
         let mut now = BTreeSet::new();
+        let mut counted = BTreeSet::new();
         for problem in problems {
             let text = problem.to_string();
             if !self.known.contains(&text) && !now.contains(&text) {
                 log(problem);
-                if problem.is_error() {
+                let document = (&problem.file, problem.document);
+                if problem.is_error() && counted.insert(document) {
                     metrics.validation_failed(&problem.error.object.kind);
                 }
             }

@@ -18,10 +18,11 @@ use ambit_runtime::readiness::Readiness;
 use ambit_runtime::tasks::{End, TaskGroup};
 use ambit_runtime::{build_info, metrics};
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::counters::{Counters, Scraped};
+use crate::events::Event;
 use crate::exempt::Exemption;
 use crate::journal::{Journal, JournalError};
 use crate::reconcile::{StartError, Started, Startup};
@@ -103,29 +104,15 @@ pub async fn run(config: Config, mut drain: Watch) -> Result<(), AppError> {
         synced: source_gate,
     }
     .adopt()?;
-    let zds = zds::Server::bind(&config.zds_socket)?;
-    let cni = cni_server::Server::bind(&config.cni_socket)?;
-    let metrics_port = admin::Server::bind(config.metrics_addr).await?;
-    let ready_port = admin::Server::bind(config.ready_addr).await?;
-
-    let mut tasks = TaskGroup::new("agent");
+    let mut tasks = serve(
+        &config,
+        &drain,
+        readiness,
+        routes(capture, &counters, view),
+        &events,
+    )
+    .await?;
     tasks.spawn("reconcile", reconciler.run());
-    tasks.spawn("zds", zds.serve(events.clone()));
-    tasks.spawn("cni", cni.serve(events.clone()));
-    tasks.spawn(
-        "metrics",
-        metrics_port.serve(routes(capture, &counters, view), drain.clone()),
-    );
-    let ready_routes = readiness.routes(Routes::new());
-    let again = readiness.clone();
-    let ready_routes = ready_routes.get("/readyz", "readiness", move |_| {
-        if again.is_ready() {
-            Reply::text("ready\n")
-        } else {
-            Reply::error(http::StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-        }
-    });
-    tasks.spawn("readiness", ready_port.serve(ready_routes, drain.clone()));
     let (source, node) = (config.source(), config.node_name);
     tasks.spawn("source", async move {
         if let Err(error) = source.run(node, events).await {
@@ -147,6 +134,34 @@ pub async fn run(config: Config, mut drain: Watch) -> Result<(), AppError> {
             End::Aborted => "it was aborted".to_owned(),
         })),
     }
+}
+
+/// Binds every socket and serves on it.
+async fn serve(
+    config: &Config,
+    drain: &Watch,
+    readiness: Readiness,
+    routes: Routes,
+    events: &mpsc::Sender<Event>,
+) -> Result<TaskGroup, AppError> {
+    let zds = zds::Server::bind(&config.zds_socket)?;
+    let cni = cni_server::Server::bind(&config.cni_socket)?;
+    let metrics_port = admin::Server::bind(config.metrics_addr).await?;
+    let ready_port = admin::Server::bind(config.ready_addr).await?;
+    let mut tasks = TaskGroup::new("agent");
+    tasks.spawn("zds", zds.serve(events.clone()));
+    tasks.spawn("cni", cni.serve(events.clone()));
+    tasks.spawn("metrics", metrics_port.serve(routes, drain.clone()));
+    let ready_routes = readiness.routes(Routes::new());
+    let ready_routes = ready_routes.get("/readyz", "readiness", move |_| {
+        if readiness.is_ready() {
+            Reply::text("ready\n")
+        } else {
+            Reply::error(http::StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        }
+    });
+    tasks.spawn("readiness", ready_port.serve(ready_routes, drain.clone()));
+    Ok(tasks)
 }
 
 fn node_cookie(config: &Config) -> Result<u64, AppError> {

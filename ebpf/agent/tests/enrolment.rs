@@ -61,7 +61,7 @@ async fn a_pod_is_captured_when_add_returns_and_plain_when_del_does() {
     let (question, from, to) = proxy.datagram(UID).await;
     assert_eq!(
         (question.as_str(), to.to_string().as_str()),
-        ("question", "127.53.0.0")
+        ("question", "127.53.0.1")
     );
     proxy.answer(UID, "answer", from, to).await;
     assert_eq!(asker.says().await, "answer");

@@ -4,8 +4,6 @@ use std::fmt::Display;
 
 use serde_json::json;
 
-use crate::plugin::Finished;
-
 /// Error codes of CNI SPEC.md, section "Error".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -57,14 +55,5 @@ impl CniError {
         })
         .to_string()
         .into_bytes()
-    }
-}
-
-impl From<CniError> for Finished {
-    fn from(error: CniError) -> Self {
-        Self {
-            stdout: error.to_json(crate::netconf::NEWEST),
-            success: false,
-        }
     }
 }

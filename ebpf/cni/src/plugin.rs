@@ -21,6 +21,15 @@ pub struct Finished {
     pub success: bool,
 }
 
+impl From<CniError> for Finished {
+    fn from(error: CniError) -> Self {
+        Self {
+            stdout: error.to_json(NEWEST),
+            success: false,
+        }
+    }
+}
+
 /// Runs one command. `lookup` reads environment variables.
 pub fn run(lookup: &dyn Fn(&str) -> Option<String>, stdin: &[u8]) -> Finished {
     let command = match Command::read(lookup) {

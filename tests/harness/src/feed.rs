@@ -40,6 +40,17 @@ pub fn follow(
     Ok((cluster, follow))
 }
 
+/// The directory as it is now.
+///
+/// # Errors
+/// [`WatchError`].
+pub async fn read(directory: &Path) -> Result<Cluster, WatchError> {
+    let mut cluster = Cluster::default();
+    let batch = ambit_source::watch(directory)?.next().await?;
+    apply(&mut cluster, batch);
+    Ok(cluster)
+}
+
 fn apply(cluster: &mut Cluster, batch: Batch) {
     for problem in &batch.problems {
         warn!(file = %problem.file.display(), error = %problem.error, "document refused");

@@ -133,6 +133,8 @@ pub struct Lab {
     daemons: Vec<Arc<Daemon>>,
     cluster: watch::Receiver<Arc<Cluster>>,
     pods: Arc<Pods>,
+    /// Per node, the cluster its Service rules were made from.
+    services: Vec<watch::Receiver<Arc<Cluster>>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -199,4 +201,9 @@ impl Drop for Lab {
             tracing::warn!(lab = %self.name, %problem, "left behind");
         }
     }
+}
+
+/// Whether this process may make labs.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }

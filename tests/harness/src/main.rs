@@ -6,6 +6,7 @@
 mod commands;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use ambit_harness::{launch, prober};
 use anyhow::Context as _;
@@ -47,8 +48,25 @@ enum Command {
     Prober,
 }
 
-fn main() -> anyhow::Result<()> {
-    let command = Cli::parse().command;
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a command that failed"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
     // Before any thread is started: it changes namespaces of this process.
     if let Command::Launch { place, program } = &command {
         match launch::exec(place, program)? {}

@@ -5,18 +5,19 @@
 //! Spec: packet(7).
 
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
     AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket,
     sockopt,
 };
-use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use crate::netns;
 
@@ -26,6 +27,8 @@ const PACKET_OUTGOING: u8 = 4;
 const FRAME: usize = 70_000;
 /// Bytes of frames the kernel may hold for us.
 const QUEUE: usize = 64 << 20;
+/// How long the reader waits for a frame before it looks at its stop flag again.
+const LOOK_UP: u8 = 20;
 
 /// What was seen so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +45,7 @@ pub struct Seen {
 
 /// A running capture; ends when dropped.
 pub struct Capture {
-    seen: Arc<Mutex<Seen>>,
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,55 +58,77 @@ impl Capture {
         let names: Vec<String> = ports.to_vec();
         let opened = netns::inside(core, move || open(&names)).map_err(io::Error::other)?;
         let (fd, interfaces) = opened?;
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (counts, end, marker) = (seen.clone(), stop.clone(), marker.as_bytes().to_vec());
+        let shared = Arc::new(Shared::default());
+        let (reader, marker) = (shared.clone(), marker.as_bytes().to_vec());
         let thread = std::thread::Builder::new()
             .name("lab-wire".to_owned())
-            .spawn(move || {
-                let mut frame = vec![0; FRAME];
-                while !end.load(Ordering::Relaxed) {
-                    match recvfrom::<LinkAddr>(fd.as_raw_fd(), &mut frame) {
-                        Ok((n, Some(from))) => {
-                            let entering = from.pkttype() != PACKET_OUTGOING
-                                && interfaces.contains(&from.ifindex());
-                            if entering {
-                                let mut seen =
-                                    counts.lock().unwrap_or_else(PoisonError::into_inner);
-                                count(&mut seen, &frame[..n.min(FRAME)], &marker);
-                            }
-                        }
-                        Ok((_, None)) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-                        Err(_) => break,
-                    }
-                }
-            })?;
+            .spawn(move || read(&fd, &interfaces, &marker, &reader))?;
         Ok(Self {
-            seen,
-            stop,
+            shared,
             thread: Some(thread),
         })
     }
 
-    /// What was seen up to now.
+    /// What was seen up to now: everything that had crossed when this was called.
     pub fn seen(&self) -> Seen {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let before = self.shared.emptied.load(Ordering::Acquire);
+        let alive = || {
+            self.thread
+                .as_ref()
+                .is_some_and(|thread| !thread.is_finished())
+        };
+        while self.shared.emptied.load(Ordering::Acquire) < before + 2 && alive() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.shared.counts().clone()
+    }
+}
+
+/// What the reader and the owner of a capture share.
+#[derive(Default)]
+struct Shared {
+    seen: Mutex<Seen>,
+    stop: AtomicBool,
+    /// How often the reader has found nothing left to read.
+    emptied: AtomicU64,
+}
+
+impl Shared {
+    fn counts(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(fd: &OwnedFd, interfaces: &[usize], marker: &[u8], shared: &Shared) {
+    let mut frame = vec![0; FRAME];
+    while !shared.stop.load(Ordering::Relaxed) {
+        match recvfrom::<LinkAddr>(fd.as_raw_fd(), &mut frame) {
+            Ok((n, Some(from))) => {
+                if from.pkttype() != PACKET_OUTGOING && interfaces.contains(&from.ifindex()) {
+                    count(&mut shared.counts(), &frame[..n.min(FRAME)], marker);
+                }
+            }
+            Ok((_, None)) | Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                shared.emptied.fetch_add(1, Ordering::Release);
+                let mut wait = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut wait, LOOK_UP);
+            }
+            Err(_) => return,
+        }
     }
 }
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn open(ports: &[String]) -> io::Result<(std::os::fd::OwnedFd, Vec<usize>)> {
+fn open(ports: &[String]) -> io::Result<(OwnedFd, Vec<usize>)> {
     let indices = ports
         .iter()
         .map(|name| nix::net::if_::if_nametoindex(name.as_str()).map(|index| index as usize))
@@ -112,12 +136,10 @@ fn open(ports: &[String]) -> io::Result<(std::os::fd::OwnedFd, Vec<usize>)> {
     let fd = socket(
         AddressFamily::Packet,
         SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         SockProtocol::EthAll,
     )?;
     setsockopt(&fd, sockopt::RcvBufForce, &QUEUE)?;
-    // The reader looks at its stop flag this often.
-    setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50))?;
     Ok((fd, indices))
 }
 

@@ -1,7 +1,7 @@
 //! Fixed answers.
 
-use crate::http::body::Body;
-use crate::http::record::Record;
+use crate::message::body::Body;
+use crate::record::Record;
 use crate::outcome::NO_FLAGS;
 use ambit_model::route::DirectResponse;
 use bytes::Bytes;

@@ -1,9 +1,9 @@
 //! Injected delays and aborts.
 //! In: the route's faults. Out: a wait, then an answer of our own or nothing.
 
-use crate::http::body::Body;
-use crate::http::record::Record;
-use crate::http::reply;
+use crate::message::body::Body;
+use crate::record::Record;
+use crate::message::reply;
 use crate::outcome::{ABORTED, DELAYED, DELAYED_ABORTED};
 use ambit_model::route::{AbortStatus, Fault};
 use ambit_routing::http::fault::draw;
@@ -16,15 +16,20 @@ pub(crate) async fn inject(record: &Record, fault: &Fault) -> Option<Response<Bo
         record.say(DELAYED, "");
         tokio::time::sleep(delay).await;
     }
-    let flags = if injected.delay.is_some() { DELAYED_ABORTED } else { ABORTED };
+    let flags = if injected.delay.is_some() {
+        DELAYED_ABORTED
+    } else {
+        ABORTED
+    };
     let response = match injected.abort? {
         AbortStatus::Http(status) if !record.is_grpc() => reply::text(status, "fault filter abort"),
         AbortStatus::Http(status) => {
             reply::grpc(crate::outcome::grpc_status(status), "fault filter abort")
         }
-        AbortStatus::Grpc(status) => {
-            reply::grpc(u8::try_from(status).unwrap_or(u8::MAX), "fault filter abort")
-        }
+        AbortStatus::Grpc(status) => reply::grpc(
+            u8::try_from(status).unwrap_or(u8::MAX),
+            "fault filter abort",
+        ),
     };
     record.say(flags, "fault_filter_abort");
     Some(response)

@@ -1,6 +1,6 @@
 //! Header operations of the route, then those of the destination.
 
-use crate::http::line::Line;
+use crate::message::line::Line;
 use ambit_model::route::{HttpRoute, WeightedCluster};
 use ambit_routing::http::header_ops::apply;
 use http::HeaderMap;
@@ -19,7 +19,11 @@ pub(crate) fn request(
 }
 
 /// On the way back.
-pub(crate) fn response(route: &HttpRoute, cluster: Option<&WeightedCluster>, headers: &mut HeaderMap) {
+pub(crate) fn response(
+    route: &HttpRoute,
+    cluster: Option<&WeightedCluster>,
+    headers: &mut HeaderMap,
+) {
     if let Some(cluster) = cluster {
         apply(&cluster.response_headers, headers);
     }

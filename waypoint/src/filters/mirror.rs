@@ -2,9 +2,9 @@
 //! In: the head as it is forwarded and the recorded body. Out: one request per mirror, sent once the
 //! body is complete, by a task of the worker with a deadline. At most [`IN_FLIGHT`] per worker.
 
-use crate::http::body::{Body, Recording};
+use crate::message::body::{Body, Recording};
 use crate::http::forward::{http_version, version_for};
-use crate::http::line::Line;
+use crate::message::line::Line;
 use crate::upstream::{endpoints, pool};
 use crate::worker::Worker;
 use ambit_model::ids::ClusterName;
@@ -97,7 +97,9 @@ struct Place;
 impl Place {
     fn take() -> Option<Self> {
         let flying = FLYING.get();
-        (flying < IN_FLIGHT).then(|| FLYING.set(flying + 1)).map(|()| Self)
+        (flying < IN_FLIGHT)
+            .then(|| FLYING.set(flying + 1))
+            .map(|()| Self)
     }
 }
 

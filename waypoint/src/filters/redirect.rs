@@ -1,9 +1,9 @@
 //! Redirects: an answer with another place.
 
-use crate::http::body::Body;
-use crate::http::line::Line;
-use crate::http::record::Record;
-use crate::http::reply;
+use crate::message::body::Body;
+use crate::message::line::Line;
+use crate::record::Record;
+use crate::message::reply;
 use crate::outcome::NO_FLAGS;
 use ambit_model::route::Redirect;
 use ambit_routing::http::matching::PathMatched;
@@ -18,7 +18,12 @@ pub(crate) fn answer(
     matched: PathMatched,
     (line, headers): (&Line, &HeaderMap),
 ) -> Response<Body> {
-    let to = location(redirect, matched, &line.view(headers), record.downstream.local.port());
+    let to = location(
+        redirect,
+        matched,
+        &line.view(headers),
+        record.downstream.local.port(),
+    );
     let mut response = reply::text(redirect.status, "");
     // What was received or checked at conversion is visible ASCII; anything else names no place.
     if let Ok(to) = HeaderValue::from_str(&to) {

@@ -2,11 +2,11 @@
 //! In: a prepared head, a recorded body, the route's policy. Out: the answer of the last try.
 //! A body that is no longer kept is not sent again.
 
-use crate::http::body::Recording;
+use crate::message::body::Recording;
 use crate::http::forward::{http_version, version_for};
-use crate::http::headers;
-use crate::http::line::Line;
-use crate::http::record::Record;
+use crate::message::headers;
+use crate::message::line::Line;
+use crate::record::Record;
 use crate::outcome::{Failure, RETRIES_USED_UP};
 use crate::upstream::balance::Active;
 use crate::upstream::endpoints::{self, Target};
@@ -47,8 +47,11 @@ pub(crate) async fn run(attempt: Attempt<'_>, retry: Option<&Retry>) -> Result<S
     let mut number = 0;
     loop {
         let worker = &attempt.record.downstream.worker;
-        let (target, active) = endpoints::choose(worker, attempt.cluster, &tried)
-            .map_err(|failure| GaveUp { failure, retried: false })?;
+        let (target, active) =
+            endpoints::choose(worker, attempt.cluster, &tried).map_err(|failure| GaveUp {
+                failure,
+                retried: false,
+            })?;
         tried.push(target.workload.uid.clone());
         attempt.record.endpoint(&target);
         let result = once(&attempt, &target, retry).await;
@@ -67,7 +70,10 @@ pub(crate) async fn run(attempt: Attempt<'_>, retry: Option<&Retry>) -> Result<S
                     }
                     Ok(Success { answered, active })
                 }
-                Err(end) => Err(GaveUp { failure: end.failure(), retried: used_up }),
+                Err(end) => Err(GaveUp {
+                    failure: end.failure(),
+                    retried: used_up,
+                }),
             };
         };
         drop((result, active));

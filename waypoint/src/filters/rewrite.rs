@@ -1,7 +1,7 @@
 //! Rewrites of path and authority.
 
-use crate::http::headers::X_ENVOY_ORIGINAL_PATH;
-use crate::http::line::Line;
+use crate::message::headers::X_ENVOY_ORIGINAL_PATH;
+use crate::message::line::Line;
 use ambit_model::route::Rewrite;
 use ambit_routing::http::matching::PathMatched;
 use ambit_routing::http::rewrite::path_and_query;

@@ -7,7 +7,7 @@ use super::record::Record;
 use super::{forward, reply, upgrade};
 use crate::filters::retry::GaveUp;
 use crate::filters::{direct_response, fault, header_ops, redirect};
-use crate::listen::Downstream;
+use crate::downstream::Downstream;
 use crate::outcome::Failure;
 use ambit_model::route::{Action, Router};
 use ambit_routing::http::matching::{PathMatched, find};
@@ -41,12 +41,23 @@ pub(crate) async fn run(
     Ok(response.map(|body| Body::new(Reported::new(body, record))))
 }
 
-async fn respond(record: &Rc<Record>, request: Request<Incoming>) -> Result<Response<Body>, GaveUp> {
-    let gave_up = |failure| GaveUp { failure, retried: false };
+async fn respond(
+    record: &Rc<Record>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, GaveUp> {
+    let gave_up = |failure| GaveUp {
+        failure,
+        retried: false,
+    };
     let (parts, body) = request.into_parts();
     let line = Line::of(&parts).ok_or(gave_up(Failure::BadRequest))?;
     record.line(&line);
-    let router = router(&record.downstream).await.ok_or(gave_up(Failure::NotConfigured))?;
+    if line.method == http::Method::CONNECT {
+        return Err(gave_up(Failure::UpgradeRefused));
+    }
+    let router = router(&record.downstream)
+        .await
+        .ok_or(gave_up(Failure::NotConfigured))?;
     let matched = find(&router, &line.view(&parts.headers));
     let matched = matched.ok_or(gave_up(Failure::NoRoute))?;
     let (route, path): (_, PathMatched) = (matched.route, matched.path);
@@ -75,7 +86,11 @@ async fn router(downstream: &Downstream) -> Option<Arc<Router>> {
     if let Some(router) = downstream.worker.state.load().router(key, port) {
         return Some(router.clone());
     }
-    downstream.worker.state.wait_for(|view| view.router(key, port).cloned()).await
+    downstream
+        .worker
+        .state
+        .wait_for(|view| view.router(key, port).cloned())
+        .await
 }
 
 /// A response body that counts, and ends the record.

@@ -34,13 +34,21 @@ pub(crate) async fn run(
     body: Incoming,
 ) -> Result<Response<Body>, GaveUp> {
     let worker = &record.downstream.worker;
-    let gave_up = |failure| GaveUp { failure, retried: false };
+    let gave_up = |failure| GaveUp {
+        failure,
+        retried: false,
+    };
     let deadline = Deadline::after(route.timeout);
     let cluster = select::weighted(clusters, &mut *worker.rng());
     let cluster = cluster.ok_or(gave_up(Failure::NoDestination))?;
     headers::strip_hop_by_hop(&mut parts.headers);
     let client = &record.downstream.identity;
-    headers::stamp(&mut parts.headers, client, &worker.me.identity, &mut *worker.rng());
+    headers::stamp(
+        &mut parts.headers,
+        client,
+        &worker.me.identity,
+        &mut *worker.rng(),
+    );
     record.request_id(&parts.headers);
     header_ops::request(route, cluster, &mut line, &mut parts.headers);
     if let Some(new) = &route.rewrite {
@@ -49,10 +57,23 @@ pub(crate) async fn run(
     let keep = route.retry.is_some() || !route.mirrors.is_empty();
     let body = Recording::new(body, keep);
     record.body(&body);
-    mirror::send(worker, &route.mirrors, (&line, &parts), &body, route.timeout);
-    let attempt =
-        Attempt { record, cluster: &cluster.cluster, line: &line, parts: &parts, body: &body };
-    let outcome = deadline.bound(retry::run(attempt, route.retry.as_ref())).await;
+    mirror::send(
+        worker,
+        &route.mirrors,
+        (&line, &parts),
+        &body,
+        route.timeout,
+    );
+    let attempt = Attempt {
+        record,
+        cluster: &cluster.cluster,
+        line: &line,
+        parts: &parts,
+        body: &body,
+    };
+    let outcome = deadline
+        .bound(retry::run(attempt, route.retry.as_ref()))
+        .await;
     let Some(result) = outcome else {
         body.close();
         return Err(gave_up(Failure::Timeout));
@@ -70,7 +91,9 @@ pub(crate) async fn run(
         lease: success.answered.lease,
         request: body,
         record: record.clone(),
-        limit: deadline.at().map(|at| Box::pin(tokio::time::sleep_until(at))),
+        limit: deadline
+            .at()
+            .map(|at| Box::pin(tokio::time::sleep_until(at))),
         _active: success.active,
         ended: false,
     };
@@ -126,7 +149,10 @@ impl http_body::Body for Passing {
         let this = &mut *self;
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Pending => {
-                let late = this.limit.as_mut().is_some_and(|l| l.as_mut().poll(cx).is_ready());
+                let late = this
+                    .limit
+                    .as_mut()
+                    .is_some_and(|l| l.as_mut().poll(cx).is_ready());
                 if late {
                     this.record.say(TIMED_OUT, "response_timeout");
                     return Poll::Ready(Some(Err(BodyError::Timeout)));
@@ -138,7 +164,8 @@ impl http_body::Body for Passing {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                this.record.say(UPSTREAM_GONE, "upstream_reset_after_response_started");
+                this.record
+                    .say(UPSTREAM_GONE, "upstream_reset_after_response_started");
                 Poll::Ready(Some(Err(BodyError::Source(error))))
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
@@ -162,4 +189,3 @@ impl Drop for Passing {
         self.request.close();
     }
 }
-

@@ -5,7 +5,7 @@
 
 use super::stream_io::StreamIo;
 use super::{exchange, upgrade};
-use crate::listen::Downstream;
+use crate::downstream::Downstream;
 use crate::upstream::pool::LocalExecutor;
 use ambit_hbone::io::{StreamInlet, StreamOutlet};
 use hyper::rt::Write;
@@ -41,7 +41,6 @@ pub(crate) async fn http1(downstream: Rc<Downstream>, io: HboneIo) {
         .header_read_timeout(IDLE)
         .max_buf_size(HEADER_LIST as usize)
         .max_headers(MAX_HEADERS)
-        .half_close(true)
         .serve_connection(io, service);
     let mut drain = downstream.worker.drain.clone();
     let mut told = false;

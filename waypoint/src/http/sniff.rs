@@ -32,7 +32,10 @@ pub(crate) fn tell(bytes: &[u8]) -> Option<Spoken> {
         return None;
     }
     // A method, a blank and the beginning of a target.
-    let method = bytes.iter().take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    let method = bytes
+        .iter()
+        .take_while(|b| b.is_ascii_uppercase() || **b == b'-')
+        .count();
     match (bytes.get(method), bytes.get(method + 1)) {
         _ if method > LONGEST_METHOD => Some(Spoken::Bytes),
         (None, _) => None,

@@ -59,15 +59,27 @@ pub(crate) async fn run(
     mut line: Line,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, GaveUp> {
-    let gave_up = |failure| GaveUp { failure, retried: false };
+    let gave_up = |failure| GaveUp {
+        failure,
+        retried: false,
+    };
     let worker = &record.downstream.worker;
     let (mut parts, body) = request.into_parts();
-    let protocol = parts.headers.get(UPGRADE).cloned().ok_or(gave_up(Failure::UpgradeRefused))?;
+    let protocol = parts
+        .headers
+        .get(UPGRADE)
+        .cloned()
+        .ok_or(gave_up(Failure::UpgradeRefused))?;
     let cluster = select::weighted(clusters, &mut *worker.rng());
     let cluster = cluster.ok_or(gave_up(Failure::NoDestination))?;
     headers::strip_hop_by_hop(&mut parts.headers);
     let client = &record.downstream.identity;
-    headers::stamp(&mut parts.headers, client, &worker.me.identity, &mut *worker.rng());
+    headers::stamp(
+        &mut parts.headers,
+        client,
+        &worker.me.identity,
+        &mut *worker.rng(),
+    );
     record.request_id(&parts.headers);
     header_ops::request(route, cluster, &mut line, &mut parts.headers);
     if let Some(new) = &route.rewrite {
@@ -78,7 +90,9 @@ pub(crate) async fn run(
     let (target, active) = endpoints::choose(worker, &cluster.cluster, &[]).map_err(gave_up)?;
     record.endpoint(&target);
     let connected = connect(worker, &target, None).await;
-    let io = connected.map_err(|e| gave_up(Failure::Connect(e)))?.into_io();
+    let io = connected
+        .map_err(|e| gave_up(Failure::Connect(e)))?
+        .into_io();
     let recording = Recording::new(body, false);
     record.body(&recording);
     let request = Request::from_parts(parts, recording.play());
@@ -93,16 +107,25 @@ pub(crate) async fn run(
     header_ops::response(route, Some(cluster), &mut head.headers);
     record.say(crate::outcome::NO_FLAGS, "via_upstream");
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        let kept = Kept { _active: active, _ended: ended };
+        let kept = Kept {
+            _active: active,
+            _ended: ended,
+        };
         let body = body.map_err(BodyError::Source).map_frame(move |frame| {
             let _kept = &kept;
             frame
         });
         return Ok(Response::from_parts(head, Body::new(body)));
     }
-    let parts = ended.await.map_err(|_| gave_up(Failure::ResetBeforeHeaders))?;
+    let parts = ended
+        .await
+        .map_err(|_| gave_up(Failure::ResetBeforeHeaders))?;
     ask(&mut head.headers, &answered.unwrap_or(protocol));
-    let upgraded = Upgraded { parts, record: record.clone(), _active: active };
+    let upgraded = Upgraded {
+        parts,
+        record: record.clone(),
+        _active: active,
+    };
     *record.downstream.upgraded.borrow_mut() = Some(upgraded);
     Ok(Response::from_parts(head, Body::empty()))
 }
@@ -141,12 +164,14 @@ async fn exchange(
 
 /// Carries bytes both ways until both sides have ended.
 pub(crate) async fn relay(client: HboneIo, upgraded: Upgraded) {
-    let Upgraded { parts, record, _active } = upgraded;
+    let Upgraded {
+        parts,
+        record,
+        _active,
+    } = upgraded;
     let counters = Counters::default();
     let _end = match parts.io {
-        UpstreamIo::Hbone(io) => {
-            relay::run(client, io.with_ahead(parts.read_buf), &counters).await
-        }
+        UpstreamIo::Hbone(io) => relay::run(client, io.with_ahead(parts.read_buf), &counters).await,
         UpstreamIo::Tcp(io) => {
             let server = StreamIo::new(TcpEndpoint(io.into_inner()));
             relay::run(client, server.with_ahead(parts.read_buf), &counters).await

@@ -31,6 +31,7 @@ pub(crate) async fn run(worker: Rc<Worker>, listener: TcpListener) {
         tunnels.reap();
         match accepted {
             Ok((tcp, peer)) => {
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 if shaking.get() >= HANDSHAKES {
                     worker.series.tunnels_refused.inc();
                     continue;

@@ -5,7 +5,7 @@
 use super::{Downstream, source};
 use crate::http::server::{self, HboneIo};
 use crate::http::sniff::{self, Spoken};
-use crate::http::stream_io::StreamIo;
+use crate::stream_io::StreamIo;
 use crate::state::View;
 use crate::tcp;
 use crate::worker::Worker;
@@ -32,7 +32,10 @@ pub(super) async fn serve(
     incoming: Incoming,
 ) {
     let authority = incoming.request.authority.clone();
-    let found = worker.state.wait_for(|view| destination(&worker, view, &authority)).await;
+    let found = worker
+        .state
+        .wait_for(|view| destination(&worker, view, &authority))
+        .await;
     let Some((service, local, protocol)) = found else {
         let complete = worker.state.load().is_complete();
         let reason = if complete { "not-served" } else { "not-ready" };
@@ -51,7 +54,9 @@ pub(super) async fn serve(
     // The port is the node proxy's word; the address is checked.
     let client = forwarded.filter(|f| f.ip().to_canonical() == peer.ip().to_canonical());
     let client = client.unwrap_or(peer);
-    let Ok(stream) = incoming.accept(worker.me.baggage.clone()) else { return };
+    let Ok(stream) = incoming.accept(worker.me.baggage.clone()) else {
+        return;
+    };
     let downstream = Rc::new(Downstream {
         source: source(&worker, &identity, client, &baggage),
         worker,
@@ -119,5 +124,9 @@ fn destination(
         }
     };
     let router = view.router(&service.key, authority.port)?;
-    Some((service.clone(), SocketAddr::new(ip, authority.port), router.protocol))
+    Some((
+        service.clone(),
+        SocketAddr::new(ip, authority.port),
+        router.protocol,
+    ))
 }

@@ -94,7 +94,10 @@ impl Writer {
         let mut view = View::clone(&self.current.load());
         let mut rejections = Vec::new();
         let mut reject = |name: &str, refused: &Refused| {
-            rejections.push(Rejected { name: name.to_owned(), reason: refused.to_string() });
+            rejections.push(Rejected {
+                name: name.to_owned(),
+                reason: refused.to_string(),
+            });
         };
         match update.type_url.as_str() {
             type_urls::ADDRESS => addresses(&mut view, update, &mut reject),
@@ -104,13 +107,20 @@ impl Writer {
             other => tracing::warn!(type_url = other, "unexpected resource type"),
         }
         self.counters.updates.fetch_add(1, Ordering::Relaxed);
-        self.counters.rejected.fetch_add(rejections.len() as u64, Ordering::Relaxed);
+        self.counters
+            .rejected
+            .fetch_add(rejections.len() as u64, Ordering::Relaxed);
         self.current.store(Arc::new(view));
         self.changes.send_modify(|generation| *generation += 1);
         rejections
     }
 
-    fn routers(&mut self, view: &mut View, update: &Update, reject: &mut impl FnMut(&str, &Refused)) {
+    fn routers(
+        &mut self,
+        view: &mut View,
+        update: &Update,
+        reject: &mut impl FnMut(&str, &Refused),
+    ) {
         for (name, body) in &update.resources {
             let router = match decoded(body, convert::route::router) {
                 Ok(router) => router,
@@ -147,7 +157,10 @@ fn addresses(view: &mut View, update: &Update, reject: &mut impl FnMut(&str, &Re
     }
     changes.extend(update.removed.iter().cloned().map(Change::RemoveAddress));
     if update.first {
-        changes.push(Change::Synced(Synced { addresses: true, authorizations: false }));
+        changes.push(Change::Synced(Synced {
+            addresses: true,
+            authorizations: false,
+        }));
         view.synced.addresses = true;
     }
     view.mesh = view.mesh.apply(changes);
@@ -166,7 +179,9 @@ fn address(message: workload::Address) -> Result<Change, Refused> {
 fn clusters(view: &mut View, update: &Update, reject: &mut impl FnMut(&str, &Refused)) {
     for (name, body) in &update.resources {
         match decoded(body, convert::route::cluster) {
-            Ok(cluster) => view.clusters.insert_mut(cluster.name.clone(), Arc::new(cluster)),
+            Ok(cluster) => view
+                .clusters
+                .insert_mut(cluster.name.clone(), Arc::new(cluster)),
             Err(refused) => reject(name, &refused),
         }
     }
@@ -179,7 +194,9 @@ fn clusters(view: &mut View, update: &Update, reject: &mut impl FnMut(&str, &Ref
 fn endpoints(view: &mut View, update: &Update, reject: &mut impl FnMut(&str, &Refused)) {
     for (name, body) in &update.resources {
         match decoded::<pb::Endpoints, _>(body, convert::route::endpoints) {
-            Ok(members) => view.endpoints.insert_mut(members.cluster.clone(), Arc::new(members)),
+            Ok(members) => view
+                .endpoints
+                .insert_mut(members.cluster.clone(), Arc::new(members)),
             Err(refused) => reject(name, &refused),
         }
     }

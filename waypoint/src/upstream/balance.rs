@@ -35,12 +35,22 @@ impl Balance {
     /// Requests `workload` is working on.
     pub(crate) fn active(&self, cluster: &ClusterName, workload: &WorkloadUid) -> u32 {
         let per_cluster = self.clusters.get(cluster);
-        per_cluster.and_then(|c| c.active.get(workload)).map_or(0, |count| count.get())
+        per_cluster
+            .and_then(|c| c.active.get(workload))
+            .map_or(0, |count| count.get())
     }
 
     /// The turn of a cluster.
-    pub(crate) fn turn(&mut self, cluster: &ClusterName, fresh: impl FnOnce() -> Turn) -> &mut Turn {
-        self.clusters.entry(cluster.clone()).or_default().turn.get_or_insert_with(fresh)
+    pub(crate) fn turn(
+        &mut self,
+        cluster: &ClusterName,
+        fresh: impl FnOnce() -> Turn,
+    ) -> &mut Turn {
+        self.clusters
+            .entry(cluster.clone())
+            .or_default()
+            .turn
+            .get_or_insert_with(fresh)
     }
 
     /// One more request.

@@ -3,7 +3,7 @@
 //! Never here: a wait without a deadline, a peer that is not one of the expected.
 
 use super::endpoints::Target;
-use crate::http::stream_io::StreamIo;
+use crate::stream_io::StreamIo;
 use crate::outcome::ConnectFailure;
 use crate::worker::Worker;
 use ambit_hbone::io::{DialError, OpenError, Stage, Stream, StreamInlet, StreamOutlet, TunnelKey};
@@ -36,13 +36,19 @@ pub(crate) async fn connect(
     let limit = target.cluster.connect_timeout;
     let connected = async {
         if target.is_tunnelled() {
-            tunnelled(worker, target, client).await.map(Connection::Hbone)
+            tunnelled(worker, target, client)
+                .await
+                .map(Connection::Hbone)
         } else {
-            let stream = dial(target.address, limit).await.map_err(|e| tcp_failure(target, &e))?;
+            let stream = dial(target.address, limit)
+                .await
+                .map_err(|e| tcp_failure(target, &e))?;
             Ok(Connection::Tcp(TcpEndpoint(stream)))
         }
     };
-    tokio::time::timeout(limit, connected).await.unwrap_or(Err(ConnectFailure::Timeout))
+    tokio::time::timeout(limit, connected)
+        .await
+        .unwrap_or(Err(ConnectFailure::Timeout))
 }
 
 async fn tunnelled(
@@ -65,7 +71,10 @@ async fn tunnelled(
         host: Some(target.cluster.service.hostname.as_ref().into()),
     });
     let limit = target.cluster.connect_timeout;
-    let opened = worker.tunnels.open(&key, &svid, || dial(to, limit), &request).await;
+    let opened = worker
+        .tunnels
+        .open(&key, &svid, || dial(to, limit), &request)
+        .await;
     match opened {
         Ok(opened) => Ok(opened.stream),
         Err(error) => {
@@ -102,7 +111,10 @@ fn tunnel_failure(error: &OpenError) -> ConnectFailure {
     use ambit_hbone::io::ConnectError;
     match error {
         OpenError::Dial(dial) => match &**dial {
-            DialError::Tls(_) | DialError::Timeout { stage: Stage::Tls, .. } => ConnectFailure::Tls,
+            DialError::Tls(_)
+            | DialError::Timeout {
+                stage: Stage::Tls, ..
+            } => ConnectFailure::Tls,
             DialError::Timeout { .. } => ConnectFailure::Timeout,
             DialError::Connect(_)
             | DialError::H2(_)

@@ -54,7 +54,9 @@ pub(crate) fn choose(
     let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
     let service = view.mesh.service(&cluster.service);
     for endpoint in view.endpoints(name).map_or(&[][..], |e| &e.endpoints) {
-        let Some(workload) = view.mesh.workload(&endpoint.workload) else { continue };
+        let Some(workload) = view.mesh.workload(&endpoint.workload) else {
+            continue;
+        };
         let Some(address) = address(worker, workload, service.map(AsRef::as_ref)) else {
             continue;
         };
@@ -63,7 +65,10 @@ pub(crate) fn choose(
             active: balance.active(name, &workload.uid),
             tried: tried.contains(&workload.uid),
         });
-        targets.push((workload.clone(), SocketAddr::new(address, endpoint.target_port)));
+        targets.push((
+            workload.clone(),
+            SocketAddr::new(address, endpoint.target_port),
+        ));
     }
     let mut rng = worker.rng();
     let fresh = Turn::starting_anywhere(&mut *rng);
@@ -72,7 +77,15 @@ pub(crate) fn choose(
     let (workload, address) = targets.swap_remove(chosen.ok_or(Failure::NoHealthyUpstream)?);
     let active = balance.begin(name, &workload.uid);
     let expected = expected(&workload, service.map(AsRef::as_ref));
-    Ok((Target { workload, address, expected, cluster: cluster.clone() }, active))
+    Ok((
+        Target {
+            workload,
+            address,
+            expected,
+            cluster: cluster.clone(),
+        },
+        active,
+    ))
 }
 
 fn address(
@@ -81,10 +94,15 @@ fn address(
     service: Option<&Service>,
 ) -> Option<std::net::IpAddr> {
     let any_health = service.is_some_and(|s| s.load_balancing.allow_unhealthy);
-    let usable = (workload.health == Health::Healthy || any_health)
-        && workload.network == worker.me.network;
+    let usable =
+        (workload.health == Health::Healthy || any_health) && workload.network == worker.me.network;
     let allowed = |ip: &&std::net::IpAddr| service.is_none_or(|s| s.ip_families.allows(**ip));
-    workload.addresses.iter().find(allowed).copied().filter(|_| usable)
+    workload
+        .addresses
+        .iter()
+        .find(allowed)
+        .copied()
+        .filter(|_| usable)
 }
 
 fn expected(workload: &Workload, service: Option<&Service>) -> Arc<[SpiffeId]> {

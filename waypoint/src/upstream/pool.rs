@@ -7,7 +7,7 @@
 
 use super::connect::{UpstreamIo, connect};
 use super::endpoints::Target;
-use crate::http::body::Body;
+use crate::message::body::Body;
 use crate::outcome::ConnectFailure;
 use crate::worker::Worker;
 use ambit_model::ids::SpiffeId;
@@ -140,12 +140,17 @@ async fn send1(
         let reused = idle.is_some();
         let mut sender = match idle {
             Some(sender) => sender,
-            None => handshake1(worker, target).await.map_err(SendFailure::Connect)?,
+            None => handshake1(worker, target)
+                .await
+                .map_err(SendFailure::Connect)?,
         };
         match sender.try_send_request(request).await {
             Ok(response) => {
                 let pool = worker.http.clone();
-                return Ok(Answered { response, lease: Some(Lease { pool, key, sender }) });
+                return Ok(Answered {
+                    response,
+                    lease: Some(Lease { pool, key, sender }),
+                });
             }
             Err(mut failed) => match failed.take_message() {
                 Some(unsent) if reused => request = unsent,
@@ -171,12 +176,23 @@ async fn send2(
             }
         };
         match sender.try_send_request(request).await {
-            Ok(response) => return Ok(Answered { response, lease: None }),
+            Ok(response) => {
+                return Ok(Answered {
+                    response,
+                    lease: None,
+                });
+            }
             Err(mut failed) => {
-                worker.http.forget_unusable(&key);
                 match failed.take_message() {
-                    Some(unsent) if reused => request = unsent,
-                    unsent => return Err(classify(&failed, unsent.is_some())),
+                    Some(unsent) if reused => {
+                        // It may still be open for the streams it has, but takes no new ones.
+                        worker.http.shared.borrow_mut().remove(&key);
+                        request = unsent;
+                    }
+                    unsent => {
+                        worker.http.forget_unusable(&key);
+                        return Err(classify(&failed, unsent.is_some()));
+                    }
                 }
             }
         }
@@ -200,7 +216,10 @@ impl HttpPool {
         let kept = idle.entry(key).or_default();
         kept.retain(|one| !one.sender.is_closed() && one.since.elapsed() < IDLE);
         if kept.len() < KEPT {
-            kept.push(Idle { sender, since: Instant::now() });
+            kept.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
         }
     }
 
@@ -219,13 +238,21 @@ impl HttpPool {
             handshake2(&worker, &target).await
         };
         let dial = dial.boxed_local().shared();
-        shared.insert(key.clone(), Common { dial: dial.clone(), used: Instant::now() });
+        shared.insert(
+            key.clone(),
+            Common {
+                dial: dial.clone(),
+                used: Instant::now(),
+            },
+        );
         (dial, false)
     }
 
     /// Lets go what nobody has used for a while; requests in progress go on.
     pub(crate) fn sweep(&self) {
-        self.shared.borrow_mut().retain(|_, c| c.is_usable() && c.used.elapsed() < IDLE);
+        self.shared
+            .borrow_mut()
+            .retain(|_, c| c.is_usable() && c.used.elapsed() < IDLE);
         self.idle.borrow_mut().retain(|_, kept| {
             kept.retain(|one| !one.sender.is_closed() && one.since.elapsed() < IDLE);
             !kept.is_empty()
@@ -269,7 +296,10 @@ impl Lease {
 
 impl Key {
     fn of(target: &Target) -> Self {
-        Self { address: target.address, expected: target.expected.clone() }
+        Self {
+            address: target.address,
+            expected: target.expected.clone(),
+        }
     }
 }
 

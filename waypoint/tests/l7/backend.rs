@@ -26,23 +26,23 @@ type Behaviour = Rc<dyn Fn(usize, &Seen) -> Answer>;
 
 /// A request as a backend saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: String,
-    pub uri: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    pub version: http::Version,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) uri: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) version: http::Version,
 }
 
 /// One application instance.
-pub struct Backend {
-    pub name: String,
-    pub address: SocketAddr,
-    pub tunnel: bool,
-    pub protocol: pb::Protocol,
-    pub seen: Rc<RefCell<Vec<Seen>>>,
+pub(crate) struct Backend {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) tunnel: bool,
+    pub(crate) protocol: pb::Protocol,
+    pub(crate) seen: Rc<RefCell<Vec<Seen>>>,
     /// `forwarded` of the CONNECTs.
-    pub forwarded: Rc<RefCell<Vec<Option<Forwarded>>>>,
+    pub(crate) forwarded: Rc<RefCell<Vec<Option<Forwarded>>>>,
 }
 
 /// What an application does with its connections.
@@ -51,17 +51,22 @@ enum App {
     Http(Behaviour),
     /// Says its name, then echoes.
     Echo(String),
+    /// Reads a request's head, switches protocols, then echoes.
+    Upgrade,
 }
 
 impl Backend {
     /// Answers every request with 200 and its name, by HBONE.
-    pub async fn named(mesh: &Mesh, name: &str) -> Self {
+    pub(crate) async fn named(mesh: &Mesh, name: &str) -> Self {
         let own = name.to_owned();
-        Self::http(mesh, name, pb::Protocol::Auto, move |_, _| reply(200, own.clone())).await
+        Self::http(mesh, name, pb::Protocol::Auto, move |_, _| {
+            reply(200, own.clone())
+        })
+        .await
     }
 
     /// Answers as `behaviour` says, which is given how many requests came before.
-    pub async fn http(
+    pub(crate) async fn http(
         mesh: &Mesh,
         name: &str,
         protocol: pb::Protocol,
@@ -72,18 +77,34 @@ impl Backend {
     }
 
     /// Answers with its name in plaintext, without HBONE.
-    pub async fn plain(mesh: &Mesh, name: &str) -> Self {
+    pub(crate) async fn plain(mesh: &Mesh, name: &str) -> Self {
         let own = name.to_owned();
         let app = App::Http(Rc::new(move |_, _| reply(200, own.clone())));
         Self::start(mesh, name, pb::Protocol::Http1, (false, app)).await
     }
 
     /// Says its name and echoes.
-    pub async fn echo(mesh: &Mesh, name: &str) -> Self {
-        Self::start(mesh, name, pb::Protocol::Tcp, (true, App::Echo(name.into()))).await
+    pub(crate) async fn echo(mesh: &Mesh, name: &str) -> Self {
+        Self::start(
+            mesh,
+            name,
+            pb::Protocol::Tcp,
+            (true, App::Echo(name.into())),
+        )
+        .await
     }
 
-    async fn start(mesh: &Mesh, name: &str, protocol: pb::Protocol, (tunnel, app): (bool, App)) -> Self {
+    /// Switches every connection to another protocol, in which it echoes.
+    pub(crate) async fn upgrading(mesh: &Mesh, name: &str) -> Self {
+        Self::start(mesh, name, pb::Protocol::Http1, (true, App::Upgrade)).await
+    }
+
+    async fn start(
+        mesh: &Mesh,
+        name: &str,
+        protocol: pb::Protocol,
+        (tunnel, app): (bool, App),
+    ) -> Self {
         let port = if tunnel { 15008 } else { 8080 };
         let listener = loop {
             if let Ok(listener) = TcpListener::bind((fresh_ip(), port)).await {
@@ -109,9 +130,13 @@ impl Backend {
                     if !tunnel {
                         return serve(app, tcp, false, seen).await;
                     }
-                    let Ok(served) = accept(tcp, &svid, &Settings::default()).await else { return };
+                    let Ok(served) = accept(tcp, &svid, &Settings::default()).await else {
+                        return;
+                    };
                     let handler = |incoming: Incoming| {
-                        forwarded.borrow_mut().push(incoming.request.forwarded.clone());
+                        forwarded
+                            .borrow_mut()
+                            .push(incoming.request.forwarded.clone());
                         let asked = incoming.request.authority.socket_addr();
                         let (app, seen) = (app.clone(), seen.clone());
                         async move {
@@ -130,16 +155,16 @@ impl Backend {
         backend
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.borrow().len()
     }
 
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.seen.borrow().last().cloned().unwrap()
     }
 
     /// Waits until it has seen so many requests.
-    pub async fn wait_for(&self, requests: usize) {
+    pub(crate) async fn wait_for(&self, requests: usize) {
         while self.count() < requests {
             tokio::task::yield_now().await;
         }
@@ -147,14 +172,14 @@ impl Backend {
 }
 
 /// A response with a text.
-pub fn reply(status: u16, body: String) -> Answer {
+pub(crate) fn reply(status: u16, body: String) -> Answer {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     Box::pin(std::future::ready(response))
 }
 
 /// No response, ever.
-pub fn silence() -> Answer {
+pub(crate) fn silence() -> Answer {
     Box::pin(std::future::pending())
 }
 
@@ -168,12 +193,15 @@ async fn serve(
         App::Http(behaviour) => behaviour,
         App::Echo(name) => {
             io.write_all(name.as_bytes()).await.unwrap();
-            let mut buffer = [0; 1024];
-            while let Ok(n @ 1..) = io.read(&mut buffer).await {
-                io.write_all(&buffer[..n]).await.unwrap();
+            return echo(io).await;
+        }
+        App::Upgrade => {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(io.read_u8().await.unwrap());
             }
-            let _ = io.shutdown().await;
-            return;
+            io.write_all(SWITCHED).await.unwrap();
+            return echo(io).await;
         }
     };
     let service = service_fn(move |request: Request<Body>| {
@@ -184,7 +212,11 @@ async fn serve(
                 method: parts.method.to_string(),
                 uri: parts.uri.to_string(),
                 headers: parts.headers,
-                body: body.collect().await.map(|b| b.to_bytes()).unwrap_or_default(),
+                body: body
+                    .collect()
+                    .await
+                    .map(|b| b.to_bytes())
+                    .unwrap_or_default(),
                 version: parts.version,
             };
             let before = seen.borrow().len();
@@ -195,14 +227,30 @@ async fn serve(
     });
     // A client that goes away is part of some tests.
     let _ = if two {
-        http2::Builder::new(Local).serve_connection(TokioIo::new(io), service).await
+        http2::Builder::new(Local)
+            .serve_connection(TokioIo::new(io), service)
+            .await
     } else {
-        http1::Builder::new().serve_connection(TokioIo::new(io), service).await
+        http1::Builder::new()
+            .serve_connection(TokioIo::new(io), service)
+            .await
     };
 }
 
+const SWITCHED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+
+async fn echo(mut io: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut buffer = [0; 1024];
+    while let Ok(n @ 1..) = io.read(&mut buffer).await {
+        io.write_all(&buffer[..n]).await.unwrap();
+    }
+    // A client that is gone needs no end.
+    let _ = io.shutdown().await;
+}
+
 #[derive(Clone)]
-pub struct Local;
+pub(crate) struct Local;
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {

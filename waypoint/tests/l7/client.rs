@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// A client with one identity.
-pub struct Client {
+pub(crate) struct Client {
     svid: Arc<Svid>,
     waypoint: SocketAddr,
     tunnels: Pool,
@@ -23,19 +23,23 @@ pub struct Client {
 
 /// A response, read to its end.
 #[derive(Debug)]
-pub struct Got {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Client {
-    pub fn new(svid: Arc<Svid>, waypoint: SocketAddr) -> Self {
-        Self { svid, waypoint, tunnels: Pool::new(Settings::default()) }
+    pub(crate) fn new(svid: Arc<Svid>, waypoint: SocketAddr) -> Self {
+        Self {
+            svid,
+            waypoint,
+            tunnels: Pool::new(Settings::default()),
+        }
     }
 
     /// A stream to `authority`, for example `10.96.0.1:80`.
-    pub async fn open(&self, authority: &str) -> Result<StreamIo, OpenError> {
+    pub(crate) async fn open(&self, authority: &str) -> Result<StreamIo, OpenError> {
         let key = TunnelKey {
             source: id("client"),
             expected: [id("waypoint")].into(),
@@ -47,11 +51,16 @@ impl Client {
         request.forwarded = Some(Forwarded { client, host: None });
         let to = self.waypoint;
         let dial = move || TcpStream::connect(to);
-        Ok(self.tunnels.open(&key, &self.svid, dial, &request).await?.stream.into_io())
+        Ok(self
+            .tunnels
+            .open(&key, &self.svid, dial, &request)
+            .await?
+            .stream
+            .into_io())
     }
 
     /// An HTTP/1.1 connection to the service.
-    pub async fn http1(&self) -> Http1 {
+    pub(crate) async fn http1(&self) -> Http1 {
         let io = self.open(&format!("{VIP}:80")).await.unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
         tokio::task::spawn_local(connection);
@@ -59,7 +68,7 @@ impl Client {
     }
 
     /// An HTTP/2 connection to the service.
-    pub async fn http2(&self) -> Http2 {
+    pub(crate) async fn http2(&self) -> Http2 {
         let io = self.open(&format!("{VIP}:80")).await.unwrap();
         let (sender, connection) = http2::handshake(Local, TokioIo::new(io)).await.unwrap();
         tokio::task::spawn_local(connection);
@@ -67,14 +76,20 @@ impl Client {
     }
 }
 
-pub struct Http1(pub http1::SendRequest<Full<Bytes>>);
+pub(crate) struct Http1(pub(crate) http1::SendRequest<Full<Bytes>>);
 
 impl Http1 {
-    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Got {
+    pub(crate) async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Got {
         self.send("GET", path, headers, "").await
     }
 
-    pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Got {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "web");
@@ -82,17 +97,21 @@ impl Http1 {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+        let request = request
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
         self.0.ready().await.unwrap();
         read(self.0.send_request(request).await.unwrap()).await
     }
 }
 
-pub struct Http2(http2::SendRequest<Full<Bytes>>);
+pub(crate) struct Http2(http2::SendRequest<Full<Bytes>>);
 
 impl Http2 {
-    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Got {
-        let mut request = Request::builder().uri(format!("http://web{path}")).version(Version::HTTP_2);
+    pub(crate) async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Got {
+        let mut request = Request::builder()
+            .uri(format!("http://web{path}"))
+            .version(Version::HTTP_2);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -23,15 +23,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::task::LocalSet;
 
-pub const VIP: &str = "10.96.0.1";
-pub const SERVICE: &str = "shop/web.shop.svc.cluster.local";
+pub(crate) const VIP: &str = "10.96.0.1";
+pub(crate) const SERVICE: &str = "shop/web.shop.svc.cluster.local";
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A running waypoint.
-pub struct Mesh {
-    pub ca: Arc<InProcessCa>,
-    pub address: SocketAddr,
-    pub trigger: drain::Trigger,
+pub(crate) struct Mesh {
+    pub(crate) ca: Arc<InProcessCa>,
+    pub(crate) address: SocketAddr,
+    pub(crate) trigger: drain::Trigger,
     registry: Registry,
     writer: Writer,
     log: Log,
@@ -54,11 +54,16 @@ impl std::io::Write for Log {
 }
 
 /// Runs `test` with everything local to one thread, as a worker would.
-pub fn local<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+pub(crate) fn local<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     let _ = tracing_subscriber_for_access_lines();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(Duration::from_secs(60), test()).await.expect("the test must end");
+        tokio::time::timeout(Duration::from_secs(60), test())
+            .await
+            .expect("the test must end");
     });
 }
 
@@ -68,13 +73,13 @@ fn tracing_subscriber_for_access_lines() -> Result<(), ambit_telemetry::logging:
     ambit_telemetry::logging::init(Format::Plain, "access=info", sink).map(|_| ())
 }
 
-pub fn id(account: &str) -> SpiffeId {
+pub(crate) fn id(account: &str) -> SpiffeId {
     SpiffeId::new("cluster.local", "shop", account)
 }
 
 impl Mesh {
     /// A waypoint that knows nothing yet.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let ca = Arc::new(InProcessCa::new("test").unwrap());
         let (store, serve) = SecretStore::new(ca.clone(), StoreConfig::default());
         let store_task = tokio::task::spawn_local(serve);
@@ -121,50 +126,77 @@ impl Mesh {
         }
     }
 
-    pub async fn svid(&self, account: &str) -> Arc<Svid> {
+    pub(crate) async fn svid(&self, account: &str) -> Arc<Svid> {
         Arc::new(self.ca.svid(&id(account), DAY).await.unwrap())
     }
 
     /// A client of account `client`, at 127.0.0.1.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::new(self.svid("client").await, self.address)
     }
 
-    pub fn feed(&mut self, type_url: &str, resources: Vec<(String, Bytes)>) {
-        let update =
-            Update { type_url: type_url.into(), resources, removed: vec![], first: true };
+    pub(crate) fn feed(&mut self, type_url: &str, resources: Vec<(String, Bytes)>) {
+        let update = Update {
+            type_url: type_url.into(),
+            resources,
+            removed: vec![],
+            first: true,
+        };
         assert_eq!(self.writer.update(&update), vec![]);
     }
 
     /// The service `web` at [`VIP`], the client's workload and one cluster per backend, named `c0`,
     /// `c1`, …; `routes` are its routes on port 80.
-    pub fn configure(&mut self, backends: &[&Backend], routes: Vec<pb::HttpRoute>) {
+    pub(crate) fn configure(&mut self, backends: &[&Backend], routes: Vec<pb::HttpRoute>) {
         let members: Vec<_> = backends.iter().map(|b| vec![*b]).collect();
         self.configure_clusters(&members, routes);
     }
 
     /// The same with several backends per cluster.
-    pub fn configure_clusters(&mut self, clusters: &[Vec<&Backend>], routes: Vec<pb::HttpRoute>) {
+    pub(crate) fn configure_clusters(
+        &mut self,
+        clusters: &[Vec<&Backend>],
+        routes: Vec<pb::HttpRoute>,
+    ) {
         self.addresses(clusters);
         self.clusters(clusters);
-        self.router(pb::Router { http: routes, ..base_router(80) });
+        self.router(pb::Router {
+            http: routes,
+            ..base_router(80)
+        });
     }
 
-    pub fn router(&mut self, router: pb::Router) {
+    pub(crate) fn router(&mut self, router: pb::Router) {
         let name = format!("shop/waypoint/{SERVICE}/{}", router.port);
-        self.feed(type_urls::ROUTER, vec![(name, router.encode_to_vec().into())]);
+        self.feed(
+            type_urls::ROUTER,
+            vec![(name, router.encode_to_vec().into())],
+        );
     }
 
-    pub fn addresses(&mut self, clusters: &[Vec<&Backend>]) {
+    pub(crate) fn addresses(&mut self, clusters: &[Vec<&Backend>]) {
         let service = wl::Service {
             name: "web".into(),
             namespace: "shop".into(),
             hostname: "web.shop.svc.cluster.local".into(),
-            addresses: vec![wl::NetworkAddress { address: octets(VIP), ..Default::default() }],
-            ports: [80, 81].map(|service_port| wl::Port { service_port, target_port: 8080, app_protocol: 0 }).into(),
+            addresses: vec![wl::NetworkAddress {
+                address: octets(VIP),
+                ..Default::default()
+            }],
+            ports: [80, 81]
+                .map(|service_port| wl::Port {
+                    service_port,
+                    target_port: 8080,
+                    app_protocol: 0,
+                })
+                .into(),
             ..Default::default()
         };
-        let client = wl::Workload { canonical_name: "client".into(), canonical_revision: "v1".into(), ..workload("client", "127.0.0.1") };
+        let client = wl::Workload {
+            canonical_name: "client".into(),
+            canonical_revision: "v1".into(),
+            ..workload("client", "127.0.0.1")
+        };
         let mut all = vec![
             address(SERVICE.into(), wl::address::Type::Service(service)),
             address(client.uid.clone(), wl::address::Type::Workload(client)),
@@ -174,12 +206,15 @@ impl Mesh {
                 tunnel_protocol: i32::from(backend.tunnel),
                 ..workload(&backend.name, &backend.address.ip().to_string())
             };
-            all.push(address(message.uid.clone(), wl::address::Type::Workload(message)));
+            all.push(address(
+                message.uid.clone(),
+                wl::address::Type::Workload(message),
+            ));
         }
         self.feed(type_urls::ADDRESS, all);
     }
 
-    pub fn clusters(&mut self, clusters: &[Vec<&Backend>]) {
+    pub(crate) fn clusters(&mut self, clusters: &[Vec<&Backend>]) {
         let mut described = vec![];
         let mut members = vec![];
         for (i, backends) in clusters.iter().enumerate() {
@@ -201,7 +236,11 @@ impl Mesh {
                     weight: 1,
                 })
                 .collect();
-            let message = pb::Endpoints { cluster: name.clone(), endpoints, gateways: vec![] };
+            let message = pb::Endpoints {
+                cluster: name.clone(),
+                endpoints,
+                gateways: vec![],
+            };
             members.push((name, message.encode_to_vec().into()));
         }
         self.feed(type_urls::CLUSTER, described);
@@ -209,14 +248,14 @@ impl Mesh {
     }
 
     /// The scrape.
-    pub fn scrape(&self) -> String {
+    pub(crate) fn scrape(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text
     }
 
     /// Waits until some line of the scrape contains all of these.
-    pub async fn series(&self, parts: &[&str]) -> String {
+    pub(crate) async fn series(&self, parts: &[&str]) -> String {
         loop {
             let text = self.scrape();
             if let Some(line) = text.lines().find(|l| parts.iter().all(|p| l.contains(p))) {
@@ -227,7 +266,7 @@ impl Mesh {
     }
 
     /// Waits until some access line contains all of these.
-    pub async fn line(&self, parts: &[&str]) -> String {
+    pub(crate) async fn line(&self, parts: &[&str]) -> String {
         loop {
             let text = String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
             if let Some(line) = text.lines().find(|l| parts.iter().all(|p| l.contains(p))) {
@@ -238,7 +277,7 @@ impl Mesh {
     }
 
     /// Waits for the worker to end after a drain.
-    pub fn join(mut self) {
+    pub(crate) fn join(mut self) {
         self.thread.take().unwrap().join().unwrap().unwrap();
     }
 }
@@ -253,7 +292,7 @@ impl Drop for Mesh {
     }
 }
 
-pub fn base_router(port: u32) -> pb::Router {
+pub(crate) fn base_router(port: u32) -> pb::Router {
     pb::Router {
         gateway: "shop/waypoint".into(),
         service: SERVICE.into(),
@@ -262,7 +301,7 @@ pub fn base_router(port: u32) -> pb::Router {
     }
 }
 
-pub fn uid(name: &str) -> String {
+pub(crate) fn uid(name: &str) -> String {
     format!("Kubernetes//Pod/shop/{name}")
 }
 
@@ -279,7 +318,10 @@ fn workload(name: &str, ip: &str) -> wl::Workload {
 }
 
 fn address(name: String, kind: wl::address::Type) -> (String, Bytes) {
-    (name, wl::Address { r#type: Some(kind) }.encode_to_vec().into())
+    (
+        name,
+        wl::Address { r#type: Some(kind) }.encode_to_vec().into(),
+    )
 }
 
 fn octets(ip: &str) -> Vec<u8> {
@@ -290,9 +332,13 @@ fn octets(ip: &str) -> Vec<u8> {
 }
 
 /// A loopback address nobody else of this machine is likely to use.
-pub fn fresh_ip() -> Ipv4Addr {
+pub(crate) fn fresh_ip() -> Ipv4Addr {
     thread_local! { static NEXT: Cell<u32> = Cell::new(rand::random()) }
-    NEXT.set(NEXT.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    NEXT.set(
+        NEXT.get()
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223),
+    );
     let [_, a, b, c] = NEXT.get().to_be_bytes();
     Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
 }

@@ -24,7 +24,13 @@ fn a_503_is_tried_again_with_the_same_body() {
             reply(if n < 2 { 503 } else { 200 }, format!("try {n}"))
         })
         .await;
-        mesh.configure(&[&flaky], vec![pb::HttpRoute { retry: retry(2, pb::RetryOn::GatewayError), ..to(&[("c0", 1)]) }]);
+        mesh.configure(
+            &[&flaky],
+            vec![pb::HttpRoute {
+                retry: retry(2, pb::RetryOn::GatewayError),
+                ..to(&[("c0", 1)])
+            }],
+        );
         let client = mesh.client().await;
         let got = client.http1().await.send("POST", "/", &[], "body").await;
         assert_eq!((got.status.as_u16(), got.body.as_str()), (200, "try 2"));
@@ -37,9 +43,17 @@ fn a_503_is_tried_again_with_the_same_body() {
 fn retries_end_and_go_to_another_endpoint_first() {
     local(|| async {
         let mut mesh = Mesh::start().await;
-        let bad = Backend::http(&mesh, "bad", pb::Protocol::Auto, |_, _| reply(503, "bad".into())).await;
+        let bad = Backend::http(&mesh, "bad", pb::Protocol::Auto, |_, _| {
+            reply(503, "bad".into())
+        })
+        .await;
         let good = Backend::named(&mesh, "good").await;
-        let policy = |attempts| vec![pb::HttpRoute { retry: retry(attempts, pb::RetryOn::FiveXx), ..to(&[("c0", 1)]) }];
+        let policy = |attempts| {
+            vec![pb::HttpRoute {
+                retry: retry(attempts, pb::RetryOn::FiveXx),
+                ..to(&[("c0", 1)])
+            }]
+        };
         mesh.configure_clusters(&[vec![&bad, &good]], policy(1));
         let client = mesh.client().await;
         let mut http = client.http1().await;
@@ -60,15 +74,37 @@ fn retries_end_and_go_to_another_endpoint_first() {
 fn time_ends_with_504() {
     local(|| async {
         let mut mesh = Mesh::start().await;
-        let slow = Backend::http(&mesh, "slow", pb::Protocol::Auto, |_, _| silence()).await;
-        mesh.configure(&[&slow], vec![pb::HttpRoute { timeout_ms: 100, ..to(&[("c0", 1)]) }]);
+        let slow = Backend::http(&mesh, "slow", pb::Protocol::Http1, |_, _| silence()).await;
+        mesh.configure(
+            &[&slow],
+            vec![pb::HttpRoute {
+                timeout_ms: 100,
+                ..to(&[("c0", 1)])
+            }],
+        );
         let client = mesh.client().await;
         let got = client.http1().await.get("/", &[]).await;
-        assert_eq!((got.status.as_u16(), got.body.as_str()), (504, "upstream request timeout"));
+        assert_eq!(
+            (got.status.as_u16(), got.body.as_str()),
+            (504, "upstream request timeout")
+        );
         mesh.line(&["504 UT response_timeout"]).await;
-        let got = client.http2().await.get("/", &[("content-type", "application/grpc")]).await;
-        assert_eq!((got.status.as_u16(), &got.headers["grpc-status"]), (200, &http::HeaderValue::from_static("14")));
-        mesh.series(&["istio_requests_total", "request_protocol=\"grpc\"", "grpc_response_status=\"14\"", "response_flags=\"UT\""]).await;
+        let got = client
+            .http2()
+            .await
+            .get("/", &[("content-type", "application/grpc")])
+            .await;
+        assert_eq!(
+            (got.status.as_u16(), &got.headers["grpc-status"]),
+            (200, &http::HeaderValue::from_static("14"))
+        );
+        mesh.series(&[
+            "istio_requests_total",
+            "request_protocol=\"grpc\"",
+            "grpc_response_status=\"14\"",
+            "response_flags=\"UT\"",
+        ])
+        .await;
     });
 }
 
@@ -77,14 +113,28 @@ fn faults_delay_and_abort() {
     local(|| async {
         let mut mesh = Mesh::start().await;
         let v1 = Backend::named(&mesh, "v1").await;
-        let abort = pb::fault::Abort { status: Some(pb::fault::abort::Status::Http(555)), ppm: 1_000_000 };
-        let delay = pb::fault::Delay { fixed_ms: 50, ppm: 1_000_000 };
-        let fault = |delay, abort| vec![pb::HttpRoute { fault: Some(pb::Fault { delay, abort }), ..to(&[("c0", 1)]) }];
+        let abort = pb::fault::Abort {
+            status: Some(pb::fault::abort::Status::Http(555)),
+            ppm: 1_000_000,
+        };
+        let delay = pb::fault::Delay {
+            fixed_ms: 50,
+            ppm: 1_000_000,
+        };
+        let fault = |delay, abort| {
+            vec![pb::HttpRoute {
+                fault: Some(pb::Fault { delay, abort }),
+                ..to(&[("c0", 1)])
+            }]
+        };
         mesh.configure(&[&v1], fault(Some(delay), Some(abort)));
         let client = mesh.client().await;
         let mut http = client.http1().await;
         let got = http.get("/", &[]).await;
-        assert_eq!((got.status.as_u16(), got.body.as_str()), (555, "fault filter abort"));
+        assert_eq!(
+            (got.status.as_u16(), got.body.as_str()),
+            (555, "fault filter abort")
+        );
         assert_eq!(v1.count(), 0);
         mesh.line(&["555 DI,FI fault_filter_abort"]).await;
         mesh.configure(&[&v1], fault(Some(delay), None));
@@ -109,13 +159,21 @@ fn no_endpoint_and_no_connection_are_told_apart() {
         let client = mesh.client().await;
         let mut http = client.http1().await;
         let got = http.get("/", &[]).await;
-        assert_eq!((got.status.as_u16(), got.body.as_str()), (503, "no healthy upstream"));
+        assert_eq!(
+            (got.status.as_u16(), got.body.as_str()),
+            (503, "no healthy upstream")
+        );
         mesh.line(&["503 UH no_healthy_upstream"]).await;
         mesh.configure(&[&gone], vec![to(&[("c0", 1)])]);
         let got = http.get("/", &[]).await;
         assert_eq!(got.status.as_u16(), 503);
-        assert!(got.body.starts_with("upstream connect error"), "{}", got.body);
-        mesh.line(&["503 UF upstream_reset_before_response_started{connection_failure}"]).await;
+        assert!(
+            got.body.starts_with("upstream connect error"),
+            "{}",
+            got.body
+        );
+        mesh.line(&["503 UF upstream_reset_before_response_started{connection_failure}"])
+            .await;
         mesh.configure(&[], vec![to(&[("c9", 1)])]);
         assert_eq!(http.get("/", &[]).await.status.as_u16(), 503);
         mesh.line(&["503 NC cluster_not_found"]).await;
@@ -132,7 +190,10 @@ fn a_backend_with_another_identity_is_not_spoken_to() {
         impostor.name = "victim".into();
         mesh.configure(&[&impostor], vec![to(&[("c0", 1)])]);
         let client = mesh.client().await;
-        assert_eq!(client.http1().await.get("/", &[]).await.status.as_u16(), 503);
+        assert_eq!(
+            client.http1().await.get("/", &[]).await.status.as_u16(),
+            503
+        );
         assert_eq!(impostor.count(), 0);
         mesh.line(&["503 UF"]).await;
     });
@@ -142,20 +203,24 @@ fn a_backend_with_another_identity_is_not_spoken_to() {
 fn a_websocket_passes_both_ways() {
     local(|| async {
         let mut mesh = Mesh::start().await;
-        let echo = Backend::echo(&mesh, "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        let echo = Backend::upgrading(&mesh, "chat").await;
         mesh.configure(&[&echo], vec![to(&[("c0", 1)])]);
         let client = mesh.client().await;
         let mut io = client.open(&format!("{VIP}:80")).await.unwrap();
-        io.write_all(b"GET /chat HTTP/1.1\r\nhost: web\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\r\n").await.unwrap();
+        let head = b"GET /chat HTTP/1.1\r\nhost: web\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\r\n";
+        io.write_all(head).await.unwrap();
         let mut got = vec![0; 1024];
         let mut text = String::new();
-        // The echoing backend sends the request's head back as the first bytes of the new protocol.
-        while !text.contains("GET /chat HTTP/1.1") {
+        while !text.ends_with("\r\n\r\n") {
             let n = io.read(&mut got).await.unwrap();
             assert!(n > 0, "{text}");
             text.push_str(std::str::from_utf8(&got[..n]).unwrap());
         }
-        assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
+            "{text}"
+        );
+        assert!(text.contains("upgrade: websocket\r\n"), "{text}");
         io.write_all(b"ping").await.unwrap();
         while !text.ends_with("ping") {
             let n = io.read(&mut got).await.unwrap();
@@ -165,7 +230,8 @@ fn a_websocket_passes_both_ways() {
         io.shutdown().await.unwrap();
         let mut rest = String::new();
         io.read_to_string(&mut rest).await.unwrap();
-        mesh.line(&["\"GET /chat HTTP/1.1\" 101 - via_upstream"]).await;
+        mesh.line(&["\"GET /chat HTTP/1.1\" 101 - via_upstream"])
+            .await;
     });
 }
 

@@ -43,8 +43,10 @@ pub struct Add {
 /// Listeners of one pod, or a part of them.
 #[derive(Debug)]
 pub struct Sockets {
-    /// One entry per role and worker. Empty: the agent asks for those we hold.
+    /// One entry per role and worker. Empty: the agent asks for those we hold, from worker `first`.
     pub listeners: Vec<Listener>,
+    /// First worker this is about.
+    pub first: usize,
     /// More parts follow.
     pub more: bool,
 }
@@ -130,7 +132,7 @@ pub enum ProtocolError {
         value: i32,
     },
     /// A listener for a worker there is not.
-    #[error("listener for worker {worker} of {workers}")]
+    #[error("listeners up to worker {worker} of {workers}")]
     Worker {
         /// Named.
         worker: usize,
@@ -153,16 +155,28 @@ pub fn ack(error: Option<String>) -> Vec<u8> {
     encode_ack(zds::Ack { error: error.unwrap_or_default(), held: None })
 }
 
-/// The answer that gives listeners back, in the order of the descriptors sent along: for each role
-/// those of workers `0..workers`.
-pub fn ack_held(roles: &[Role], workers: usize) -> Vec<u8> {
+/// Listeners given back: for each role, in order, one per worker of a range.
+#[derive(Debug)]
+pub struct HeldSockets {
+    /// Roles, in the order of the descriptors.
+    pub roles: Vec<Role>,
+    /// First worker of the range.
+    pub first: usize,
+    /// How many workers.
+    pub workers: usize,
+    /// More workers follow; the agent asks again.
+    pub more: bool,
+}
+
+/// The answer that gives listeners back; their descriptors go along.
+pub fn ack_held(held: &HeldSockets) -> Vec<u8> {
     encode_ack(zds::Ack {
         error: String::new(),
         held: Some(zds::AmbitSockets {
-            roles: roles.iter().map(|role| role.to_wire()).collect(),
-            first_worker: 0,
-            workers: u32::try_from(workers).unwrap_or(u32::MAX),
-            more: false,
+            roles: held.roles.iter().map(|role| role.to_wire()).collect(),
+            first_worker: u32::try_from(held.first).unwrap_or(u32::MAX),
+            workers: u32::try_from(held.workers).unwrap_or(u32::MAX),
+            more: held.more,
         }),
     })
 }
@@ -222,12 +236,13 @@ fn decode_add(
         None => Vec::new(),
     };
     let (first, count) = match &add.ambit {
-        Some(sockets) if !roles.is_empty() => (index(sockets.first_worker), index(sockets.workers)),
-        _ => (0, 0),
+        Some(sockets) if roles.is_empty() => (index(sockets.first_worker), 0),
+        Some(sockets) => (index(sockets.first_worker), index(sockets.workers)),
+        None => (0, 0),
     };
     let last = first.saturating_add(count);
     if last > workers {
-        return Err(ProtocolError::Worker { worker: last - 1, workers });
+        return Err(ProtocolError::Worker { worker: last, workers });
     }
     let expected = 1 + roles.len() * count;
     let mut fds = fds.into_iter();
@@ -249,7 +264,7 @@ fn decode_add(
             service_account: info.service_account.into(),
         },
         netns,
-        sockets: add.ambit.map(|sockets| Sockets { listeners, more: sockets.more }),
+        sockets: add.ambit.map(|sockets| Sockets { listeners, first, more: sockets.more }),
     })
 }
 

@@ -4,7 +4,7 @@
 //! Must not: wait for the controller; serve a pod that was only half described.
 
 use super::listeners::{OpenPlan, PodSockets, WorkerSockets};
-use super::message::{Add, Listener, Request, Role, Sockets};
+use super::message::{Add, HeldSockets, Listener, Request, Role, Sockets};
 use super::pod::{Capture, Pod};
 use crate::metrics::PodMetrics;
 use crate::worker::WorkerHandle;
@@ -21,13 +21,8 @@ pub enum Reply {
     Done,
     /// Not done, and why.
     Failed(String),
-    /// Done; here are the listeners we hold: per role those of all workers.
-    Held {
-        /// Roles, in the order of the descriptors.
-        roles: Vec<Role>,
-        /// For each role, one per worker.
-        fds: Vec<OwnedFd>,
-    },
+    /// Done; here are listeners we hold, role by role.
+    Held(HeldSockets, Vec<OwnedFd>),
 }
 
 /// All pods, and the session in which they were named.
@@ -131,11 +126,13 @@ impl PodTable {
             self.remove(&add.uid).await;
         }
         let asks = |s: &Sockets| s.listeners.is_empty() && !s.more;
-        if add.sockets.as_ref().is_some_and(asks) && !self.parts.contains_key(&add.uid) {
+        if let Some(question) = add.sockets.as_ref().filter(|s| asks(s))
+            && !self.parts.contains_key(&add.uid)
+        {
             return match same {
                 Some(_) => {
                     self.named.insert(add.uid.clone());
-                    self.held(&add.uid).await
+                    self.held(&add.uid, question.first).await
                 }
                 None => Reply::Done,
             };
@@ -237,31 +234,36 @@ impl PodTable {
         }
     }
 
-    /// Duplicates of the listeners the workers hold. Without a full set nothing is given back: the
-    /// agent then makes new ones.
-    async fn held(&self, uid: &str) -> Reply {
-        let mut per_worker: Vec<WorkerSockets> = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
+    /// Duplicates of the listeners the workers hold, as many as fit a message, from worker `first`.
+    /// Without a full set nothing is given back: the agent then makes new ones.
+    async fn held(&self, uid: &str, first: usize) -> Reply {
+        let range: Vec<&WorkerHandle> =
+            self.workers.iter().skip(first).take(WORKERS_PER_MESSAGE).collect();
+        let workers = range.len();
+        let mut per_worker: Vec<WorkerSockets> = Vec::with_capacity(workers);
+        for worker in range {
             per_worker.push(worker.held(uid).await);
         }
         let mut roles = Vec::new();
         let mut fds = Vec::new();
         for role in Role::ALL {
-            let found: Vec<OwnedFd> = per_worker
-                .iter_mut()
-                .filter_map(|list| {
-                    let at = list.iter().position(|(r, _)| *r == role)?;
-                    Some(list.swap_remove(at).1)
-                })
-                .collect();
-            if found.len() == self.workers.len() {
+            let take = |list: &mut WorkerSockets| {
+                let at = list.iter().position(|(r, _)| *r == role)?;
+                Some(list.swap_remove(at).1)
+            };
+            let found: Vec<OwnedFd> = per_worker.iter_mut().filter_map(take).collect();
+            if found.len() == workers && workers > 0 {
                 roles.push(role);
                 fds.extend(found);
             } else if !found.is_empty() {
                 return Reply::Done;
             }
         }
-        if roles.is_empty() { Reply::Done } else { Reply::Held { roles, fds } }
+        if roles.is_empty() {
+            return Reply::Done;
+        }
+        let more = first + workers < self.workers.len();
+        Reply::Held(HeldSockets { roles, first, workers, more }, fds)
     }
 
     fn publish(&self) {
@@ -270,6 +272,9 @@ impl PodTable {
         self.served.send_replace(self.pods.values().map(|s| s.pod.clone()).collect());
     }
 }
+
+/// Each worker has one descriptor per role, and a message has room for 253.
+const WORKERS_PER_MESSAGE: usize = ambit_net::fd_passing::MAX_FDS / Role::ALL.len();
 
 fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)

@@ -92,9 +92,9 @@ pub async fn serve(
                 tracing::error!(error, "request of the agent failed");
                 send(socket, &message::ack(Some(error)), &[]).await?;
             }
-            Reply::Held { roles, fds } => {
+            Reply::Held(held, fds) => {
                 let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-                send(socket, &message::ack_held(&roles, workers), &borrowed).await?;
+                send(socket, &message::ack_held(&held), &borrowed).await?;
             }
         }
         if snapshot {

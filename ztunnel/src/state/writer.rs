@@ -110,6 +110,7 @@ mod tests {
         Update {
             type_url: type_url.into(),
             resources,
+            malformed: Vec::new(),
             removed: removed.iter().map(|r| (*r).to_owned()).collect(),
             first: false,
         }

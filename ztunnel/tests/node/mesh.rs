@@ -67,7 +67,8 @@ impl Mesh {
             let sink = Sink::start(std::io::sink(), 1000).unwrap();
             logging::init(Format::Plain, "info", sink).unwrap();
         });
-        let config = Config::from_env(&BTreeMap::<String, String>::new()).unwrap();
+        let nameserver = BTreeMap::from([("AMBIT_NAMESERVERS".to_owned(), SERVER.to_owned())]);
+        let config = Config::from_env(&nameserver).unwrap();
         let log = Memory::default();
         let sink = Sink::start(log.clone(), 1000).unwrap();
         let mut registry = Registry::default();
@@ -100,6 +101,11 @@ impl Mesh {
     pub(crate) fn add_policy(&self, policy: security::Authorization) {
         let change = Change::Policy(convert::authorization::from_proto(policy).unwrap());
         self.state.store(self.state.load().apply([change]));
+    }
+
+    /// Begins to end: live connections have a second.
+    pub(crate) fn drain(&self) {
+        self.trigger.start(GRACE);
     }
 
     /// Waits until the series with all of `labels` sum up to `expected`.
@@ -148,6 +154,15 @@ fn wait_until(mut condition: impl FnMut() -> bool, what: impl FnOnce() -> String
 
 /// A policy that denies a service account of `shop` everything.
 pub(crate) fn deny(account: &str) -> security::Authorization {
+    policy(account, "deny", security::Action::Deny)
+}
+
+/// A policy that allows only a service account of `shop`.
+pub(crate) fn allow_only(account: &str) -> security::Authorization {
+    policy(account, "allow", security::Action::Allow)
+}
+
+fn policy(account: &str, verb: &str, action: security::Action) -> security::Authorization {
     let principal = format!("cluster.local/ns/shop/sa/{account}");
     let exact = security::string_match::MatchType::Exact(principal);
     let one = security::Match {
@@ -155,10 +170,10 @@ pub(crate) fn deny(account: &str) -> security::Authorization {
         ..Default::default()
     };
     security::Authorization {
-        name: format!("deny-{account}"),
+        name: format!("{verb}-{account}"),
         namespace: "shop".into(),
         scope: security::Scope::Namespace as i32,
-        action: security::Action::Deny as i32,
+        action: action as i32,
         rules: vec![security::Rule { clauses: vec![security::Clause { matches: vec![one] }] }],
         ..Default::default()
     }

@@ -3,16 +3,17 @@
 use ambit_net::Netns;
 use ambit_net::socket::ListenSpec;
 use ambit_net::sysctl::{Sysctl, SysctlRoot};
-use std::net::SocketAddr;
+use socket2::{Domain, Socket, Type};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
 
-use crate::mesh::{CLIENT, MARK, SERVER, VIP};
+use crate::mesh::{CLIENT, SERVER};
 
 /// An address of the server pod that the mesh does not know.
 pub(crate) const ALIAS: &str = "10.9.0.3";
-/// An address nobody has but the client's own listener.
+/// An address that is the client pod's own even for the proxy.
 pub(crate) const LOOP: &str = "10.99.0.1";
 
 /// One pod's namespace; deleted when dropped.
@@ -39,15 +40,10 @@ impl Pods {
         ip(&["link", "add", "eth0", "netns", &client.name, "type", "veth", "peer", "name", "eth0", "netns", &server.name]);
         client.configure(CLIENT);
         server.configure(SERVER);
-        let vip = VIP.rsplit_once(':').unwrap().0;
-        client.ip(&["route", "add", "local", vip, "dev", "lo"]);
-        for captured in [ALIAS, LOOP] {
-            client.ip(&["route", "add", "local", captured, "dev", "lo"]);
-        }
-        // The proxy's own sockets take the real routes, as they do where eBPF tells them apart.
-        client.ip(&["rule", "add", "pref", "100", "lookup", "local"]);
-        client.ip(&["rule", "add", "pref", "10", "fwmark", &format!("{MARK:#x}"), "to", ALIAS, "lookup", "main"]);
-        client.ip(&["rule", "del", "pref", "0"]);
+        // Captured sockets carry the mark that the connect hook sets; the SYN then loops.
+        client.ip(&["rule", "add", "fwmark", "0x111/0xfff", "lookup", "100"]);
+        client.ip(&["route", "add", "local", "default", "dev", "lo", "src", CLIENT, "table", "100"]);
+        client.ip(&["route", "add", "local", LOOP, "dev", "lo"]);
         server.ip(&["addr", "add", ALIAS, "dev", "eth0"]);
         Some(Self { client, server })
     }
@@ -77,6 +73,32 @@ impl PodNet {
     pub(crate) fn listen(&self, addr: SocketAddr) -> OwnedFd {
         let spec = ListenSpec { reuse_port: true, transparent: true, ..ListenSpec::new(addr) };
         spec.tcp(Some(&self.netns)).unwrap().into()
+    }
+
+    /// A listener for what arrives on one device only.
+    pub(crate) fn listen_on(&self, device: &'static str, addr: SocketAddr) -> TcpListener {
+        let spec = ListenSpec { device: Some(device), ..ListenSpec::new(addr) };
+        let listener = spec.tcp(Some(&self.netns)).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        listener
+    }
+
+    /// A bound UDP socket that tells which address it was asked on.
+    pub(crate) fn bind_udp(&self, addr: SocketAddr) -> UdpSocket {
+        let socket = ListenSpec::new(addr).udp(Some(&self.netns)).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        socket
+    }
+
+    /// What a captured application gets for `connect`: the hook marks its socket.
+    pub(crate) fn connect_captured(&self, to: SocketAddr) -> TcpStream {
+        let connect = || {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+            socket.set_mark(ambit_ebpf_common::Mark::CAPTURED.0)?;
+            socket.connect(&to.into())?;
+            Ok::<_, std::io::Error>(TcpStream::from(socket))
+        };
+        self.netns.enter(connect).unwrap().unwrap()
     }
 
     fn ip(&self, arguments: &[&str]) {

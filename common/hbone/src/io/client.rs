@@ -6,13 +6,13 @@
 //! Must not happen here: a request on a tunnel whose settings are unknown (the first PING's answer
 //! follows them).
 
+use super::Settings;
 use super::error::{ConnectError, DialError, MuxError, Stage};
 use super::ping::{Beat, Keepalive};
 use super::stream::Stream;
-use super::Settings;
 use crate::wire::{ConnectReply, ConnectRequest};
 use ambit_identity::Svid;
-use ambit_identity::tls::{self, KeyExchange, Secured, SecureStream, TlsError};
+use ambit_identity::tls::{self, KeyExchange, SecureStream, Secured, TlsError, TlsFailure};
 use ambit_model::ids::SpiffeId;
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -98,6 +98,7 @@ async fn greet<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let failure = secured.stream.failure();
     let (send, mut connection) = h2::client::Builder::new()
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
@@ -107,7 +108,7 @@ where
         .enable_push(false)
         .handshake(secured.stream)
         .await
-        .map_err(h2_failed)?;
+        .map_err(|e| h2_failed(e, &failure))?;
     let pings = connection
         .ping_pong()
         .expect("taken once, from a new connection");
@@ -119,6 +120,7 @@ where
             settings.ping_interval,
             settings.ping_timeout,
         ),
+        failure,
     };
     let closed = Rc::new(Cell::new(false));
     let (tell, greeted) = oneshot::channel();
@@ -145,17 +147,17 @@ where
 }
 
 /// With TLS 1.3 a server's refusal of our certificate arrives after our handshake is done.
-fn h2_failed(error: h2::Error) -> DialError {
-    if error.get_io().is_some_and(TlsError::is_tls) {
-        let io = error.into_io().expect("it was one");
-        return DialError::Tls(TlsError::from_io(io));
+fn h2_failed(error: h2::Error, failure: &TlsFailure) -> DialError {
+    match failure.get() {
+        Some(tls) => DialError::Tls(tls),
+        None => DialError::H2(MuxError(error)),
     }
-    DialError::H2(MuxError(error))
 }
 
 struct Driver<T> {
     connection: Connection<SecureStream<T>, Bytes>,
     keepalive: Keepalive,
+    failure: TlsFailure,
 }
 
 enum Ended {
@@ -166,18 +168,14 @@ enum Ended {
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     /// Moves the tunnel's bytes to its end; tells once, at the first PING's answer or a failure
     /// before it.
-    async fn drive(
-        mut self,
-        tell: oneshot::Sender<Result<(), DialError>>,
-        closed: Rc<Cell<bool>>,
-    ) {
+    async fn drive(mut self, tell: oneshot::Sender<Result<(), DialError>>, closed: Rc<Cell<bool>>) {
         let mut tell = Some(tell);
         let ended = poll_fn(|cx| self.poll(cx, &mut tell)).await;
         closed.set(true);
         match (ended, tell) {
             (Ended::Connection(Err(error)), Some(tell)) => {
                 // The caller may have given up already.
-                let _ = tell.send(Err(h2_failed(error)));
+                let _ = tell.send(Err(h2_failed(error, &self.failure)));
             }
             (Ended::Connection(Err(error)), None) => debug!(%error, "tunnel failed"),
             (Ended::Connection(Ok(())), _) => {}
@@ -339,7 +337,10 @@ async fn ask(
     send: SendRequest<Bytes>,
     request: &ConnectRequest,
 ) -> Result<(http::Response<h2::RecvStream>, h2::SendStream<Bytes>), ConnectError> {
-    let mut send = send.ready().await.map_err(|e| ConnectError::Unprocessed(MuxError(e)))?;
+    let mut send = send
+        .ready()
+        .await
+        .map_err(|e| ConnectError::Unprocessed(MuxError(e)))?;
     let (response, stream) = send
         .send_request(request.write(), false)
         .map_err(|e| ConnectError::Unprocessed(MuxError(e)))?;

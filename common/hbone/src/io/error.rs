@@ -104,7 +104,8 @@ pub enum ConnectError {
 impl From<h2::Error> for ConnectError {
     fn from(error: h2::Error) -> Self {
         let remote_reset = error.is_reset() && error.is_remote();
-        if error.is_go_away() || remote_reset && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
+        if error.is_go_away() || remote_reset && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        {
             Self::Unprocessed(MuxError(error))
         } else if let (true, Some(reason)) = (remote_reset, error.reason()) {
             Self::Reset {

@@ -147,7 +147,10 @@ impl Pool {
                 ConnectError::Tunnel(_) => reused,
                 _ => false,
             };
-            if matches!(error, ConnectError::Unprocessed(_) | ConnectError::Tunnel(_)) {
+            if matches!(
+                error,
+                ConnectError::Unprocessed(_) | ConnectError::Tunnel(_)
+            ) {
                 tunnel.retire();
             }
             if !repeat || tries == TRIES {

@@ -4,10 +4,10 @@
 //! their streams.
 //! Must not happen here: a decision about a request beyond its form; a peer without identity.
 
+use super::Settings;
 use super::error::{AcceptError, MuxError, TunnelError};
 use super::ping::{Beat, Keepalive};
 use super::stream::Stream;
-use super::Settings;
 use crate::wire::{ConnectReply, ConnectRequest};
 use ambit_identity::Svid;
 use ambit_identity::tls::{self, KeyExchange, SecureStream};
@@ -96,7 +96,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ServerTunnel<T> {
     ///
     /// # Errors
     /// [`TunnelError`], after all handlers have ended.
-    pub async fn serve<F, H>(self, drain: impl Future<Output = ()>, handler: F) -> Result<(), TunnelError>
+    pub async fn serve<F, H>(
+        self,
+        drain: impl Future<Output = ()>,
+        handler: F,
+    ) -> Result<(), TunnelError>
     where
         F: FnMut(Incoming) -> H,
         H: Future<Output = ()> + 'static,
@@ -176,6 +180,10 @@ impl<T> std::fmt::Debug for ServerTunnel<T> {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "moved once, from the poll to the handler; a box would be an allocation per stream"
+)]
 enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     Closed(Result<(), h2::Error>),

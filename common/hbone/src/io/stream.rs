@@ -171,7 +171,11 @@ pub struct StreamOutlet {
 
 impl StreamOutlet {
     /// Send credit, at most `want`. Must be given back by [`Outlet::commit`].
-    fn poll_credit(&mut self, cx: &mut Context<'_>, want: usize) -> Poll<Result<usize, StreamError>> {
+    fn poll_credit(
+        &mut self,
+        cx: &mut Context<'_>,
+        want: usize,
+    ) -> Poll<Result<usize, StreamError>> {
         self.send.reserve_capacity(want);
         loop {
             let credit = self.send.capacity().min(want);

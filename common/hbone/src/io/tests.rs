@@ -100,9 +100,10 @@ impl World {
         tasks.spawn_local(serve);
         tasks.spawn_local(async move {
             let copy = tokio::io::copy_bidirectional(&mut near_peer, &mut far_peer);
+            let cut = async move { cut.wait_for(|cut| *cut).await.is_ok() };
             tokio::select! {
                 _ = copy => {}
-                _ = cut.wait_for(|cut| *cut) => std::future::pending().await,
+                _ = cut => std::future::pending().await,
             }
         });
         std::future::ready(Ok(near))

@@ -88,7 +88,10 @@ fn parse(value: &str) -> Option<Authority> {
 
 fn decimal_port(text: &str) -> Option<u16> {
     let plain = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| text.parse().ok()).flatten().filter(|p| *p != 0)
+    plain
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|p| *p != 0)
 }
 
 fn name(text: &str) -> Option<Box<str>> {
@@ -253,7 +256,9 @@ impl ConnectReply {
             }
             Self::Refused { status, reason } => {
                 *response.status_mut() = *status;
-                let reason = reason.as_deref().and_then(|r| HeaderValue::from_str(r).ok());
+                let reason = reason
+                    .as_deref()
+                    .and_then(|r| HeaderValue::from_str(r).ok());
                 if let Some(reason) = reason {
                     let name = HeaderName::from_static(headers::X_AMBIT_REASON);
                     response.headers_mut().insert(name, reason);

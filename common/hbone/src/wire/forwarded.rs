@@ -132,8 +132,18 @@ mod tests {
     fn nonsense_is_no_header() {
         let long = format!("for=\"10.0.0.1:1\";x={}", "y".repeat(2000));
         for text in [
-            "", ";", "for", "for=", "for=\"10.0.0.1:1", "for=unknown", "for=\"_hidden\"",
-            "for=10.0.0.1", "host=web", "for=\"10.0.0.1:1\\\"\"", "=\"", ", for=\"10.0.0.1:1\"",
+            "",
+            ";",
+            "for",
+            "for=",
+            "for=\"10.0.0.1:1",
+            "for=unknown",
+            "for=\"_hidden\"",
+            "for=10.0.0.1",
+            "host=web",
+            "for=\"10.0.0.1:1\\\"\"",
+            "=\"",
+            ", for=\"10.0.0.1:1\"",
             &long,
         ] {
             assert_eq!(Forwarded::parse(text), None, "{text}");

@@ -158,18 +158,36 @@ async fn refusals_are_told_apart() {
 
     let error = obtain(client(&running, Some("ca.example"), pem(), "other")).await;
     assert!(
-        matches!(error, CaError::Refused { code: tonic::Code::Unauthenticated, .. }),
+        matches!(
+            error,
+            CaError::Refused {
+                code: tonic::Code::Unauthenticated,
+                ..
+            }
+        ),
         "{error:?}"
     );
     let error = obtain(client(&running, Some("other.example"), pem(), "t0ken")).await;
     assert!(
-        matches!(error, CaError::Refused { code: tonic::Code::Unavailable, .. }),
+        matches!(
+            error,
+            CaError::Refused {
+                code: tonic::Code::Unavailable,
+                ..
+            }
+        ),
         "wrong server name: {error:?}"
     );
     let foreign = RootSource::Pem(ca.root_pem().to_owned());
     let error = obtain(client(&running, Some("ca.example"), foreign, "t0ken")).await;
     assert!(
-        matches!(error, CaError::Refused { code: tonic::Code::Unavailable, .. }),
+        matches!(
+            error,
+            CaError::Refused {
+                code: tonic::Code::Unavailable,
+                ..
+            }
+        ),
         "wrong root: {error:?}"
     );
     let missing = RootSource::File("/nonexistent/root.pem".into());

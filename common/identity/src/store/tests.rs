@@ -136,7 +136,10 @@ async fn a_certificate_is_renewed_at_half_life_and_serves_until_its_end() {
         lease.changed().await.unwrap();
     }
     let age = start.elapsed();
-    assert!(age > LIFE - Duration::from_secs(5) && age <= LIFE, "{age:?}");
+    assert!(
+        age > LIFE - Duration::from_secs(5) && age <= LIFE,
+        "{age:?}"
+    );
     let error = lease.svid(LONG).await.unwrap_err();
     assert!(matches!(error, SecretError::Unavailable { .. }), "{error}");
 
@@ -155,7 +158,7 @@ async fn requests_are_limited_and_whoever_waits_goes_first() {
         .collect();
     let first = bench.asked.recv().await.unwrap();
     let second = bench.asked.recv().await.unwrap();
-    let urgent = (0..6).map(id).filter(|i| *i != first && *i != second).last();
+    let urgent = (0..6).map(id).rfind(|i| *i != first && *i != second);
     let urgent = urgent.unwrap();
     let store = bench.store.clone();
     let waits = {

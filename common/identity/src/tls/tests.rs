@@ -88,9 +88,10 @@ async fn a_server_refuses_another_trust_domain_and_another_root() {
         "{refused:?}"
     );
     let mut client = done.client.unwrap();
-    let error = client.stream.read(&mut [0; 8]).await.unwrap_err();
-    assert!(TlsError::is_tls(&error), "{error:?}");
-    let error = TlsError::from_io(error);
+    let failure = client.stream.failure();
+    assert!(failure.get().is_none());
+    client.stream.read(&mut [0; 8]).await.unwrap_err();
+    let error = failure.get().unwrap();
     assert!(matches!(error, TlsError::Refused { .. }), "{error:?}");
 
     let foreign = InProcessCa::new("elsewhere").unwrap();

@@ -29,7 +29,10 @@ pub fn router(m: pb::Router) -> Result<Router, ConvertError> {
     let http = each("http", m.http, http_route)?;
     let tcp = each("tcp", m.tcp, |field, r: pb::TcpRoute| {
         let clusters = each(&format!("{field}.clusters"), r.clusters, weighted)?;
-        Ok(TcpRoute { source: r.source.into(), clusters })
+        Ok(TcpRoute {
+            source: r.source.into(),
+            clusters,
+        })
     })?;
     Ok(Router {
         gateway: m.gateway.into(),
@@ -70,7 +73,10 @@ pub fn cluster(m: pb::Cluster) -> Result<Cluster, ConvertError> {
 pub fn endpoints(m: pb::Endpoints) -> Result<Endpoints, ConvertError> {
     let endpoints = each("endpoints", m.endpoints, |field, e: pb::Endpoint| {
         if e.workload_uid.is_empty() {
-            return Err(ConvertError::new(format!("{field}.workload_uid"), "must not be empty"));
+            return Err(ConvertError::new(
+                format!("{field}.workload_uid"),
+                "must not be empty",
+            ));
         }
         Ok(Endpoint {
             workload: e.workload_uid.into(),
@@ -78,7 +84,10 @@ pub fn endpoints(m: pb::Endpoints) -> Result<Endpoints, ConvertError> {
             weight: e.weight.max(1),
         })
     })?;
-    Ok(Endpoints { cluster: cluster_name("cluster", m.cluster)?, endpoints })
+    Ok(Endpoints {
+        cluster: cluster_name("cluster", m.cluster)?,
+        endpoints,
+    })
 }
 
 fn http_route(field: &str, m: pb::HttpRoute) -> Result<HttpRoute, ConvertError> {
@@ -102,9 +111,16 @@ fn http_route(field: &str, m: pb::HttpRoute) -> Result<HttpRoute, ConvertError> 
         action,
         request_headers: filters::header_ops(&sub("request_headers"), m.request_headers)?,
         response_headers: filters::header_ops(&sub("response_headers"), m.response_headers)?,
-        rewrite: m.rewrite.map(|r| filters::rewrite(&sub("rewrite"), r)).transpose()?,
+        rewrite: m
+            .rewrite
+            .map(|r| filters::rewrite(&sub("rewrite"), r))
+            .transpose()?,
         timeout: millis(m.timeout_ms),
-        retry: m.retry.map(|r| filters::retry(&sub("retry"), r)).transpose()?.flatten(),
+        retry: m
+            .retry
+            .map(|r| filters::retry(&sub("retry"), r))
+            .transpose()?
+            .flatten(),
         fault: filters::fault(&sub("fault"), m.fault.unwrap_or_default())?,
         mirrors: each(&sub("mirrors"), m.mirrors, filters::mirror)?,
     })
@@ -132,7 +148,9 @@ fn protocol(field: &str, value: i32) -> Result<Protocol, ConvertError> {
 }
 
 fn service(field: &str, value: &str) -> Result<ServiceKey, ConvertError> {
-    value.parse().map_err(|e| ConvertError::new(field, format!("{e}")))
+    value
+        .parse()
+        .map_err(|e| ConvertError::new(field, format!("{e}")))
 }
 
 fn cluster_name(field: &str, value: String) -> Result<ClusterName, ConvertError> {

@@ -8,7 +8,10 @@ use std::fmt;
 
 /// Fields are ANDed; absent ones match anything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "field names are those of the proto, which documents them")]
+#[allow(
+    missing_docs,
+    reason = "field names are those of the proto, which documents them"
+)]
 pub struct HttpMatch {
     pub path: Option<PathMatch>,
     pub method: Option<TextMatch>,
@@ -129,11 +132,16 @@ impl FullMatch {
     /// Syntax, or an expression that would be too large.
     pub fn new(pattern: &str) -> Result<Self, regex::Error> {
         // A pattern must be sound by itself: `a)(b` must not become sound by the group around it.
-        RegexBuilder::new(pattern).size_limit(EXPRESSION_BYTES).build()?;
+        RegexBuilder::new(pattern)
+            .size_limit(EXPRESSION_BYTES)
+            .build()?;
         let compiled = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
             .size_limit(EXPRESSION_BYTES)
             .build()?;
-        Ok(Self { pattern: pattern.to_owned(), compiled })
+        Ok(Self {
+            pattern: pattern.to_owned(),
+            compiled,
+        })
     }
 
     /// Whether all of `value` matches. Linear in its length.

@@ -57,7 +57,10 @@ impl fmt::Display for Denial {
             }
             (Why::ExplicitDeny, None) => f.write_str("explicitly denied"),
             (Why::UnknownPolicy, Some(policy)) => {
-                write!(f, "policy {policy} is named by the workload and not known yet")
+                write!(
+                    f,
+                    "policy {policy} is named by the workload and not known yet"
+                )
             }
             (Why::UnknownPolicy, None) => f.write_str("a policy of the workload is not known yet"),
             (Why::NoAllowMatched { nearest, .. }, policy) => {

@@ -15,7 +15,10 @@ use std::net::IpAddr;
 
 /// A field of a match, as the proto names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names are those of the proto, which documents them")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of the proto, which documents them"
+)]
 pub enum Field {
     Namespaces,
     NotNamespaces,
@@ -91,7 +94,11 @@ pub(super) fn policy(policy: &Authorization, peer: &Peer<'_>) -> Outcome {
     for (rule, r) in policy.rules.iter().enumerate() {
         let failed = r.clauses.iter().enumerate().find_map(|(clause, c)| {
             let field = missed(c, peer)?;
-            Some(Miss { rule, clause, field })
+            Some(Miss {
+                rule,
+                clause,
+                field,
+            })
         });
         let Some(miss) = failed else {
             return Outcome::Matched(rule);
@@ -133,13 +140,25 @@ fn failing_field(m: &Match, peer: &Peer<'_>) -> Option<Field> {
     None.or(wanted(&m.source_ips, source, Field::SourceIps))
         .or(unwanted(&m.not_source_ips, source, Field::NotSourceIps))
         .or(wanted(&m.destination_ips, target, Field::DestinationIps))
-        .or(unwanted(&m.not_destination_ips, target, Field::NotDestinationIps))
+        .or(unwanted(
+            &m.not_destination_ips,
+            target,
+            Field::NotDestinationIps,
+        ))
         .or(wanted(&m.destination_ports, port, Field::DestinationPorts))
-        .or(unwanted(&m.not_destination_ports, port, Field::NotDestinationPorts))
+        .or(unwanted(
+            &m.not_destination_ports,
+            port,
+            Field::NotDestinationPorts,
+        ))
         .or(wanted(&m.namespaces, namespace, Field::Namespaces))
         .or(unwanted(&m.not_namespaces, namespace, Field::NotNamespaces))
         .or(wanted(&m.service_accounts, account, Field::ServiceAccounts))
-        .or(unwanted(&m.not_service_accounts, account, Field::NotServiceAccounts))
+        .or(unwanted(
+            &m.not_service_accounts,
+            account,
+            Field::NotServiceAccounts,
+        ))
         .or_else(|| wanted(&m.principals, principal, Field::Principals))
         .or_else(|| unwanted(&m.not_principals, principal, Field::NotPrincipals))
 }
@@ -172,8 +191,8 @@ fn without_scheme(value: &str) -> &str {
 
 fn any_account(values: &[ServiceAccountMatch], facts: &ConnectionFacts) -> bool {
     facts.source_identity.as_ref().is_some_and(|id| {
-        values.iter().any(|v| {
-            v.namespace == id.namespace() && v.service_account == id.service_account()
-        })
+        values
+            .iter()
+            .any(|v| v.namespace == id.namespace() && v.service_account == id.service_account())
     })
 }

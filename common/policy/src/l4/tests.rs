@@ -1,5 +1,7 @@
 use super::*;
-use ambit_model::authorization::{Clause, Match, PolicyScope, Rule, ServiceAccountMatch, StringMatch};
+use ambit_model::authorization::{
+    Clause, Match, PolicyScope, Rule, ServiceAccountMatch, StringMatch,
+};
 use ambit_model::convert::workload;
 use ambit_model::snapshot::Change;
 use proptest::prelude::*;
@@ -18,11 +20,19 @@ fn destination(policies: &[&str]) -> Workload {
 }
 
 fn policy(name: &str, scope: PolicyScope, action: PolicyAction, rules: Vec<Rule>) -> Authorization {
-    Authorization { key: PolicyKey::new("shop", name), scope, action, rules, dry_run: false }
+    Authorization {
+        key: PolicyKey::new("shop", name),
+        scope,
+        action,
+        rules,
+        dry_run: false,
+    }
 }
 
 fn one(m: Match) -> Vec<Rule> {
-    vec![Rule { clauses: vec![Clause { matches: vec![m] }] }]
+    vec![Rule {
+        clauses: vec![Clause { matches: vec![m] }],
+    }]
 }
 
 fn facts(identity: Option<&str>) -> ConnectionFacts {
@@ -40,7 +50,10 @@ fn run(policies: Vec<Authorization>, named: &[&str], identity: Option<&str>) -> 
 }
 
 fn exact(values: &[&str]) -> Vec<StringMatch> {
-    values.iter().map(|v| StringMatch::Exact(v.to_string())).collect()
+    values
+        .iter()
+        .map(|v| StringMatch::Exact(v.to_string()))
+        .collect()
 }
 
 /// Whether one ALLOW policy with this match lets the web identity, and a plaintext peer, through.
@@ -63,6 +76,7 @@ fn fields_match_as_the_table_says() {
     };
     let bare = "cluster.local/ns/shop/sa/web";
     let nets = |n: &str| vec![n.parse().unwrap()];
+    #[rustfmt::skip]
     let table: Vec<(&str, Match, (bool, bool))> = vec![
         ("empty", m(), (false, false)),
         ("principal", Match { principals: exact(&[bare]), ..m() }, (true, false)),
@@ -97,8 +111,14 @@ fn fields_match_as_the_table_says() {
 
 #[test]
 fn rules_are_ored_clauses_anded_and_an_empty_clause_matches() {
-    let port = |p| Clause { matches: vec![Match { destination_ports: vec![p], ..Match::default() }] };
+    let port = |p| Clause {
+        matches: vec![Match {
+            destination_ports: vec![p],
+            ..Match::default()
+        }],
+    };
     let any = || Clause::default();
+    #[rustfmt::skip]
     let table = [
         ("no rules", vec![], false),
         ("rule without clauses", vec![Rule::default()], true),
@@ -109,7 +129,11 @@ fn rules_are_ored_clauses_anded_and_an_empty_clause_matches() {
     ];
     for (name, rules, allowed) in table {
         let p = policy("p", PolicyScope::Global, PolicyAction::Allow, rules);
-        assert_eq!(run(vec![p], &[], None).verdict.is_allowed(), allowed, "{name}");
+        assert_eq!(
+            run(vec![p], &[], None).verdict.is_allowed(),
+            allowed,
+            "{name}"
+        );
     }
 }
 
@@ -126,11 +150,24 @@ fn deny_comes_before_allow_and_names_its_rule() {
 
 #[test]
 fn a_missed_allow_names_the_clause_that_failed() {
-    let far = one(Match { destination_ports: vec![1], ..Match::default() });
+    let far = one(Match {
+        destination_ports: vec![1],
+        ..Match::default()
+    });
     let near = vec![Rule {
         clauses: vec![
-            Clause { matches: vec![Match { destination_ports: vec![8080], ..Match::default() }] },
-            Clause { matches: vec![Match { principals: exact(&["x"]), ..Match::default() }] },
+            Clause {
+                matches: vec![Match {
+                    destination_ports: vec![8080],
+                    ..Match::default()
+                }],
+            },
+            Clause {
+                matches: vec![Match {
+                    principals: exact(&["x"]),
+                    ..Match::default()
+                }],
+            },
         ],
     }];
     let policies = vec![
@@ -149,21 +186,47 @@ fn a_missed_allow_names_the_clause_that_failed() {
 #[test]
 fn an_unknown_policy_denies_and_an_unnamed_selector_policy_does_not_apply() {
     let verdict = run(vec![], &["shop/gone"], Some(WEB)).verdict;
-    assert!(matches!(verdict, Verdict::Denied(Denial { why: Why::UnknownPolicy, .. })));
-    let deny = || policy("d", PolicyScope::WorkloadSelector, PolicyAction::Deny, vec![Rule::default()]);
+    assert!(matches!(
+        verdict,
+        Verdict::Denied(Denial {
+            why: Why::UnknownPolicy,
+            ..
+        })
+    ));
+    let deny = || {
+        policy(
+            "d",
+            PolicyScope::WorkloadSelector,
+            PolicyAction::Deny,
+            vec![Rule::default()],
+        )
+    };
     assert!(run(vec![deny()], &[], Some(WEB)).verdict.is_allowed());
-    assert!(!run(vec![deny()], &["shop/d"], Some(WEB)).verdict.is_allowed());
+    assert!(
+        !run(vec![deny()], &["shop/d"], Some(WEB))
+            .verdict
+            .is_allowed()
+    );
 }
 
 #[test]
 fn a_policy_on_trial_is_reported_and_not_enforced() {
-    let mut deny = policy("d", PolicyScope::Global, PolicyAction::Deny, vec![Rule::default()]);
+    let mut deny = policy(
+        "d",
+        PolicyScope::Global,
+        PolicyAction::Deny,
+        vec![Rule::default()],
+    );
     deny.dry_run = true;
     let mut allow = policy("a", PolicyScope::Global, PolicyAction::Allow, vec![]);
     allow.dry_run = true;
     let evaluation = run(vec![deny, allow], &[], None);
     assert_eq!(evaluation.verdict, Verdict::Allowed { by: None });
-    let said: Vec<_> = evaluation.dry_run.iter().map(|d| (d.deny, d.matched)).collect();
+    let said: Vec<_> = evaluation
+        .dry_run
+        .iter()
+        .map(|d| (d.deny, d.matched))
+        .collect();
     assert_eq!(said, [(true, Some(0)), (false, None)]);
 }
 

@@ -92,8 +92,14 @@ pub(super) fn choose(
         let weight = u64::from(workload.capacity);
         if left < weight {
             let uid = workload.uid.clone();
-            trace.push(Fact::Chose { workload: uid, target_port });
-            return Ok(Choice { workload: workload.clone(), target_port });
+            trace.push(Fact::Chose {
+                workload: uid,
+                target_port,
+            });
+            return Ok(Choice {
+                workload: workload.clone(),
+                target_port,
+            });
         }
         left -= weight;
     }
@@ -137,9 +143,15 @@ pub(super) fn target_port(
     port: u16,
     purpose: Purpose,
 ) -> Option<u16> {
-    let own = workload.services.get(&service.key).and_then(|ports| ports.get(&port));
+    let own = workload
+        .services
+        .get(&service.key)
+        .and_then(|ports| ports.get(&port));
     let common = service.ports.get(&port).map(|p| &p.target_port);
-    let mapped = own.copied().filter(|p| *p != 0).or_else(|| common.copied().filter(|p| *p != 0));
+    let mapped = own
+        .copied()
+        .filter(|p| *p != 0)
+        .or_else(|| common.copied().filter(|p| *p != 0));
     mapped.or_else(|| {
         let tunnel = workload.application_tunnel?;
         (tunnel.port != 0 || purpose == Purpose::Waypoint).then_some(port)
@@ -156,7 +168,11 @@ fn rank(service: &Service, workload: &Workload, client: &Client<'_>) -> Option<u
         LoadBalancingMode::Failover => Some(match scopes.split_first() {
             // Another network costs more than any distance within ours: it comes before the rest.
             Some((Scope::Network, rest)) => {
-                let bonus = if matched(&Scope::Network) { scopes.len() } else { 0 };
+                let bonus = if matched(&Scope::Network) {
+                    scopes.len()
+                } else {
+                    0
+                };
                 bonus + rest.iter().take_while(|s| matched(s)).count()
             }
             _ => scopes.iter().take_while(|s| matched(s)).count(),
@@ -178,6 +194,14 @@ fn matches(scope: Scope, workload: &Workload, client: &Client<'_>) -> bool {
 
 /// The address to dial: one the service allows, of the family that was dialled if there is one.
 pub(super) fn address(workload: &Workload, service: &Service, dialled: IpAddr) -> Option<IpAddr> {
-    let allowed = || workload.addresses.iter().filter(|ip| service.ip_families.allows(**ip));
-    allowed().find(|ip| ip.is_ipv4() == dialled.is_ipv4()).or_else(|| allowed().next()).copied()
+    let allowed = || {
+        workload
+            .addresses
+            .iter()
+            .filter(|ip| service.ip_families.allows(**ip))
+    };
+    allowed()
+        .find(|ip| ip.is_ipv4() == dialled.is_ipv4())
+        .or_else(|| allowed().next())
+        .copied()
 }

@@ -26,7 +26,10 @@ pub(super) fn svc(name: &str, vip: &str) -> pb::Service {
         namespace: "shop".into(),
         hostname: host(name),
         addresses: bytes(vip)
-            .map(|address| pb::NetworkAddress { address, ..Default::default() })
+            .map(|address| pb::NetworkAddress {
+                address,
+                ..Default::default()
+            })
             .into_iter()
             .collect(),
         ports: vec![port(80, 8080)],
@@ -39,17 +42,30 @@ pub(super) fn host(name: &str) -> String {
 }
 
 pub(super) fn port(service_port: u32, target_port: u32) -> pb::Port {
-    pb::Port { service_port, target_port, app_protocol: 0 }
+    pb::Port {
+        service_port,
+        target_port,
+        app_protocol: 0,
+    }
 }
 
 /// Makes `workload` an endpoint of the service `name`.
-pub(super) fn backing(mut workload: pb::Workload, name: &str, ports: Vec<pb::Port>) -> pb::Workload {
-    workload.services.insert(format!("shop/{}", host(name)), pb::PortList { ports });
+pub(super) fn backing(
+    mut workload: pb::Workload,
+    name: &str,
+    ports: Vec<pb::Port>,
+) -> pb::Workload {
+    workload
+        .services
+        .insert(format!("shop/{}", host(name)), pb::PortList { ports });
     workload
 }
 
 pub(super) fn gateway(name: &str) -> pb::GatewayAddress {
-    let hostname = pb::NamespacedHostname { namespace: "shop".into(), hostname: host(name) };
+    let hostname = pb::NamespacedHostname {
+        namespace: "shop".into(),
+        hostname: host(name),
+    };
     pb::GatewayAddress {
         destination: Some(pb::gateway_address::Destination::Hostname(hostname)),
         hbone_mtls_port: 15008,
@@ -71,12 +87,23 @@ pub(super) fn gateway_ip(ip: &str) -> pb::GatewayAddress {
 pub(super) fn waypoint(name: &str, vip: &str, ip: &str) -> (pb::Workload, pb::Service) {
     let mut service = svc(name, vip);
     service.ports = vec![port(15008, 15008)];
-    (backing(pod(&format!("{name}-pod"), ip), name, vec![port(15008, 15008)]), service)
+    (
+        backing(
+            pod(&format!("{name}-pod"), ip),
+            name,
+            vec![port(15008, 15008)],
+        ),
+        service,
+    )
 }
 
 pub(super) fn mesh(workloads: Vec<pb::Workload>, services: Vec<pb::Service>) -> Snapshot {
-    let workloads = workloads.into_iter().map(|w| Change::Workload(workload::from_proto(w).unwrap()));
-    let services = services.into_iter().map(|s| Change::Service(service::from_proto(s).unwrap()));
+    let workloads = workloads
+        .into_iter()
+        .map(|w| Change::Workload(workload::from_proto(w).unwrap()));
+    let services = services
+        .into_iter()
+        .map(|s| Change::Service(service::from_proto(s).unwrap()));
     Snapshot::default().apply(workloads.chain(services))
 }
 

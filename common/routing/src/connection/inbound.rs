@@ -137,7 +137,9 @@ impl Refusal {
         match self {
             Self::NotOurs { .. } => 400,
             Self::Policy(_) => 401,
-            Self::ReservedPort { .. } | Self::UnknownHostname { .. } | Self::UnknownPort { .. } => 503,
+            Self::ReservedPort { .. } | Self::UnknownHostname { .. } | Self::UnknownPort { .. } => {
+                503
+            }
         }
     }
 
@@ -160,7 +162,11 @@ pub fn decide(snapshot: &Snapshot, conn: &ArrivedConn) -> Decided {
         Ok(connect) => InboundDecision::Connect(connect),
         Err(refusal) => InboundDecision::Refuse(refusal),
     };
-    Decided { decision, trace, dry_run }
+    Decided {
+        decision,
+        trace,
+        dry_run,
+    }
 }
 
 fn decide_traced(
@@ -177,7 +183,9 @@ fn decide_traced(
     let target = target(snapshot, conn, trace)?;
     if is_reserved(target.to.port()) {
         trace.push(Fact::Reserved(target.to.port()));
-        return Err(Refusal::ReservedPort { port: target.to.port() });
+        return Err(Refusal::ReservedPort {
+            port: target.to.port(),
+        });
     }
     let source_ip = conn.source.ip().to_canonical();
     let facts = ConnectionFacts {
@@ -218,7 +226,11 @@ fn target(snapshot: &Snapshot, conn: &ArrivedConn, trace: &mut Trace) -> Result<
     let ours = conn.local.ip().to_canonical();
     let Arrival::Hbone { authority, .. } = &conn.arrival else {
         let to = SocketAddr::new(ours, conn.local.port());
-        return Ok(Target { to, proxy_header: false, service: None });
+        return Ok(Target {
+            to,
+            proxy_header: false,
+            service: None,
+        });
     };
     let tunnel = conn.destination.application_tunnel;
     let (port, service) = match authority {
@@ -228,7 +240,10 @@ fn target(snapshot: &Snapshot, conn: &ArrivedConn, trace: &mut Trace) -> Result<
                 || tunnel.is_some()
                 || is_our_customer(snapshot, &conn.destination, asked.ip());
             if !accepted {
-                return Err(Refusal::NotOurs { authority: asked.ip(), local: ours });
+                return Err(Refusal::NotOurs {
+                    authority: asked.ip(),
+                    local: ours,
+                });
             }
             (asked.port(), None)
         }
@@ -246,7 +261,11 @@ fn target(snapshot: &Snapshot, conn: &ArrivedConn, trace: &mut Trace) -> Result<
     if proxy.is_some() {
         trace.push(Fact::ApplicationTunnel(port));
     }
-    Ok(Target { to: SocketAddr::new(ours, port), proxy_header: proxy.is_some(), service })
+    Ok(Target {
+        to: SocketAddr::new(ours, port),
+        proxy_header: proxy.is_some(),
+        service,
+    })
 }
 
 /// Whether whoever has this address names us as its waypoint.
@@ -257,7 +276,10 @@ fn is_our_customer(snapshot: &Snapshot, us: &Workload, ip: IpAddr) -> bool {
         Some(Found::Workload(w)) => w.waypoint.as_ref().is_some_and(names_us),
         Some(Found::Service(s)) => {
             s.waypoint.iter().any(names_us)
-                || s.weighted_waypoints.iter().map(|w| &w.destination).any(names_us)
+                || s.weighted_waypoints
+                    .iter()
+                    .map(|w| &w.destination)
+                    .any(names_us)
         }
         None => false,
     }
@@ -270,13 +292,18 @@ fn named(
     port: u16,
 ) -> Result<(u16, Arc<Service>), Refusal> {
     let Some(service) = snapshot.service_by_hostname(hostname, &us.namespace) else {
-        return Err(Refusal::UnknownHostname { hostname: hostname.to_owned() });
+        return Err(Refusal::UnknownHostname {
+            hostname: hostname.to_owned(),
+        });
     };
     let backs = us.services.contains_key(&service.key);
     let target = endpoint::target_port(us, service, port, Purpose::Application).filter(|_| backs);
     match target {
         Some(port) => Ok((port, service.clone())),
-        None => Err(Refusal::UnknownPort { hostname: hostname.to_owned(), port }),
+        None => Err(Refusal::UnknownPort {
+            hostname: hostname.to_owned(),
+            port,
+        }),
     }
 }
 

@@ -38,7 +38,12 @@ pub struct CapturedConn {
 impl CapturedConn {
     /// A connection nothing has been resolved for yet.
     pub fn new(source: Arc<Workload>, network: NetworkId, original_dst: SocketAddr) -> Self {
-        Self { source, network, original_dst, resolved: BTreeMap::new() }
+        Self {
+            source,
+            network,
+            original_dst,
+            resolved: BTreeMap::new(),
+        }
     }
 }
 
@@ -150,7 +155,10 @@ pub enum Denial {
         waypoint: GatewayAddress,
     },
     /// The waypoint has no ready instance.
-    #[error("no healthy upstream: waypoint {} has no ready instance", Gateway(waypoint))]
+    #[error(
+        "no healthy upstream: waypoint {} has no ready instance",
+        Gateway(waypoint)
+    )]
     WaypointUnavailable {
         /// As named.
         waypoint: GatewayAddress,
@@ -174,7 +182,10 @@ pub enum Denial {
 pub fn decide(snapshot: &Snapshot, conn: &CapturedConn, rng: &mut impl Rng) -> Decided {
     let mut trace = Trace::default();
     let decision = decide_traced(snapshot, conn, rng, &mut trace);
-    Decided { decision: decision.unwrap_or_else(Decision::Deny), trace }
+    Decided {
+        decision: decision.unwrap_or_else(Decision::Deny),
+        trace,
+    }
 }
 
 fn decide_traced(
@@ -183,8 +194,14 @@ fn decide_traced(
     rng: &mut impl Rng,
     trace: &mut Trace,
 ) -> Result<Decision, Denial> {
-    let to = SocketAddr::new(conn.original_dst.ip().to_canonical(), conn.original_dst.port());
-    trace.push(Fact::Dialled { address: to, network: conn.network.clone() });
+    let to = SocketAddr::new(
+        conn.original_dst.ip().to_canonical(),
+        conn.original_dst.port(),
+    );
+    trace.push(Fact::Dialled {
+        address: to,
+        network: conn.network.clone(),
+    });
     if is_reserved(to.port()) {
         trace.push(Fact::Reserved(to.port()));
         return Err(Denial::ReservedPort { port: to.port() });
@@ -212,9 +229,15 @@ fn to_service(
     service: Arc<Service>,
     (rng, trace): (&mut impl Rng, &mut Trace),
 ) -> Result<Decision, Denial> {
-    let client = Client { workload: &conn.source, network: &conn.network };
+    let client = Client {
+        workload: &conn.source,
+        network: &conn.network,
+    };
     if let Some((gateway, weighted)) = waypoint::of_service(&service, rng) {
-        trace.push(Fact::NamesWaypoint { waypoint: gateway.clone(), weighted });
+        trace.push(Fact::NamesWaypoint {
+            waypoint: gateway.clone(),
+            weighted,
+        });
         if waypoint::contains(snapshot, gateway, &conn.source) {
             trace.push(Fact::SourceIsWaypoint);
         } else {
@@ -224,21 +247,30 @@ fn to_service(
     }
     if service.load_balancing.mode == LoadBalancingMode::Passthrough {
         trace.push(Fact::PassesThrough(service.key.clone()));
-        return Ok(Decision::PassThrough { to, service: Some(service) });
+        return Ok(Decision::PassThrough {
+            to,
+            service: Some(service),
+        });
     }
     let wanted = (&*service, to.port(), Purpose::Application);
-    let choice = endpoint::choose(snapshot, wanted, &client, (rng, trace)).map_err(|e| match e {
-        NoChoice::Port => Denial::NoSuchPort { service: service.key.clone(), port: to.port() },
-        NoChoice::Endpoint => Denial::NoHealthyUpstream {
-            service: service.key.clone(),
-            port: to.port(),
-            endpoints: snapshot.endpoint_count(&service.key),
-        },
-        NoChoice::OtherNetwork(network) => Denial::NotSupported { network },
-    })?;
+    let choice =
+        endpoint::choose(snapshot, wanted, &client, (rng, trace)).map_err(|e| match e {
+            NoChoice::Port => Denial::NoSuchPort {
+                service: service.key.clone(),
+                port: to.port(),
+            },
+            NoChoice::Endpoint => Denial::NoHealthyUpstream {
+                service: service.key.clone(),
+                port: to.port(),
+                endpoints: snapshot.endpoint_count(&service.key),
+            },
+            NoChoice::OtherNetwork(network) => Denial::NotSupported { network },
+        })?;
     if is_reserved(choice.target_port) {
         trace.push(Fact::Reserved(choice.target_port));
-        return Err(Denial::ReservedPort { port: choice.target_port });
+        return Err(Denial::ReservedPort {
+            port: choice.target_port,
+        });
     }
     let ip = match endpoint::address(&choice.workload, &service, to.ip()) {
         Some(ip) => ip,
@@ -248,7 +280,11 @@ fn to_service(
         },
     };
     let target = SocketAddr::new(ip, choice.target_port);
-    Ok(Decision::Dial(direct(choice.workload, target, Some((service, to.port())))))
+    Ok(Decision::Dial(direct(
+        choice.workload,
+        target,
+        Some((service, to.port())),
+    )))
 }
 
 fn to_workload(
@@ -257,9 +293,15 @@ fn to_workload(
     target: Arc<Workload>,
     (rng, trace): (&mut impl Rng, &mut Trace),
 ) -> Result<Decision, Denial> {
-    let client = Client { workload: &conn.source, network: &conn.network };
+    let client = Client {
+        workload: &conn.source,
+        network: &conn.network,
+    };
     if let Some(gateway) = &target.waypoint {
-        trace.push(Fact::NamesWaypoint { waypoint: gateway.clone(), weighted: false });
+        trace.push(Fact::NamesWaypoint {
+            waypoint: gateway.clone(),
+            weighted: false,
+        });
         if waypoint::contains(snapshot, gateway, &conn.source) {
             trace.push(Fact::SourceIsWaypoint);
         } else {
@@ -277,7 +319,9 @@ fn by_name(
     dialled: IpAddr,
     trace: &mut Trace,
 ) -> Result<Result<IpAddr, ResourceName>, Denial> {
-    let missing = || Denial::NoAddress { workload: workload.uid.clone() };
+    let missing = || Denial::NoAddress {
+        workload: workload.uid.clone(),
+    };
     if workload.hostname.is_empty() {
         return Err(missing());
     }
@@ -293,7 +337,10 @@ fn by_name(
 fn through(found: waypoint::Instance, to: SocketAddr, service: Option<Arc<Service>>) -> Upstream {
     Upstream {
         address: found.address,
-        protocol: Protocol::Hbone { expected: found.expected, authority: to.to_string() },
+        protocol: Protocol::Hbone {
+            expected: found.expected,
+            authority: to.to_string(),
+        },
         workload: found.workload,
         service_port: service.as_ref().map(|_| to.port()),
         service,
@@ -310,13 +357,28 @@ fn direct(
     let (address, protocol) = match workload.tunnel {
         TunnelProtocol::None => (target, Protocol::Tcp),
         TunnelProtocol::Hbone => {
-            let sans = service.as_ref().map_or_else(Vec::new, |s| s.subject_alt_names.clone());
+            let sans = service
+                .as_ref()
+                .map_or_else(Vec::new, |s| s.subject_alt_names.clone());
             let expected = expected(sans, &workload);
             let address = SocketAddr::new(target.ip(), ports::HBONE);
-            (address, Protocol::Hbone { expected, authority: target.to_string() })
+            (
+                address,
+                Protocol::Hbone {
+                    expected,
+                    authority: target.to_string(),
+                },
+            )
         }
     };
-    Upstream { address, protocol, workload, service, service_port, via: Via::Direct }
+    Upstream {
+        address,
+        protocol,
+        workload,
+        service,
+        service_port,
+        via: Via::Direct,
+    }
 }
 
 /// The workload's own identity and those its service vouches for.

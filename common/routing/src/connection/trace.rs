@@ -115,15 +115,28 @@ impl fmt::Display for Fact {
             Self::IsUnknown => f.write_str("nobody in the mesh has that address"),
             Self::NamesWaypoint { waypoint, weighted } => {
                 let picked = if *weighted { ", picked by weight" } else { "" };
-                write!(f, "its traffic goes through waypoint {}{picked}", Gateway(waypoint))
+                write!(
+                    f,
+                    "its traffic goes through waypoint {}{picked}",
+                    Gateway(waypoint)
+                )
             }
             Self::SourceIsWaypoint => f.write_str("the client is that waypoint, so it goes direct"),
             Self::WaypointIs(uid) => write!(f, "the waypoint is workload {uid}"),
-            Self::Compared { service, mode, eligible, of, best } => write!(
+            Self::Compared {
+                service,
+                mode,
+                eligible,
+                of,
+                best,
+            } => write!(
                 f,
                 "{eligible} of {of} endpoints of {service} can take it, {best} of them equally good ({mode:?})"
             ),
-            Self::Chose { workload, target_port } => {
+            Self::Chose {
+                workload,
+                target_port,
+            } => {
                 write!(f, "chose {workload} on port {target_port}")
             }
             Self::OtherNetwork(network) => write!(f, "it is in another network, `{network}`"),
@@ -139,7 +152,9 @@ impl fmt::Display for Fact {
             Self::OnTrial(trial) => {
                 let action = if trial.deny { "deny" } else { "allow" };
                 match trial.matched {
-                    Some(rule) => write!(f, "on trial, {} rule {rule} would {action}", trial.policy),
+                    Some(rule) => {
+                        write!(f, "on trial, {} rule {rule} would {action}", trial.policy)
+                    }
                     None => write!(f, "on trial, {} would not {action}", trial.policy),
                 }
             }

@@ -43,15 +43,12 @@ pub(super) fn of_service<'a>(
 }
 
 /// Whether this workload is an instance of the waypoint.
-pub(super) fn contains(
-    snapshot: &Snapshot,
-    gateway: &GatewayAddress,
-    workload: &Workload,
-) -> bool {
+pub(super) fn contains(snapshot: &Snapshot, gateway: &GatewayAddress, workload: &Workload) -> bool {
     match &gateway.destination {
         GatewayDestination::Hostname(key) => workload.services.contains_key(key),
         GatewayDestination::Address(address) => {
-            let own = workload.network == address.network && workload.addresses.contains(&address.ip);
+            let own =
+                workload.network == address.network && workload.addresses.contains(&address.ip);
             own || snapshot
                 .service_at(address, &workload.namespace)
                 .is_some_and(|s| workload.services.contains_key(&s.key))
@@ -66,7 +63,9 @@ pub(super) fn resolve(
     client: &Client<'_>,
     (dialled, rng, trace): (IpAddr, &mut impl Rng, &mut Trace),
 ) -> Result<Instance, Denial> {
-    let unknown = || Denial::UnknownWaypoint { waypoint: gateway.clone() };
+    let unknown = || Denial::UnknownWaypoint {
+        waypoint: gateway.clone(),
+    };
     let found = match &gateway.destination {
         GatewayDestination::Hostname(key) => {
             Found::Service(snapshot.service(key).cloned().ok_or_else(unknown)?)
@@ -96,11 +95,17 @@ pub(super) fn resolve(
         }
     };
     if &workload.network != client.network {
-        return Err(Denial::NotSupported { network: workload.network.clone() });
+        return Err(Denial::NotSupported {
+            network: workload.network.clone(),
+        });
     }
     trace.push(Fact::WaypointIs(workload.uid.clone()));
     let expected = super::outbound::expected(sans, &workload);
-    Ok(Instance { address: SocketAddr::new(ip, port), expected, workload })
+    Ok(Instance {
+        address: SocketAddr::new(ip, port),
+        expected,
+        workload,
+    })
 }
 
 /// A waypoint is found by whoever needs it, so its service's visibility does not matter.
@@ -108,5 +113,7 @@ fn holder(snapshot: &Snapshot, address: &NetworkAddress) -> Option<Found> {
     if let Some(workload) = snapshot.workload_at(address) {
         return Some(Found::Workload(workload.clone()));
     }
-    snapshot.service_at(address, "").map(|s| Found::Service(s.clone()))
+    snapshot
+        .service_at(address, "")
+        .map(|s| Found::Service(s.clone()))
 }

@@ -37,7 +37,11 @@ pub fn pick(
 ) -> Option<usize> {
     let fresh = candidates.iter().any(|c| !c.tried && c.weight > 0);
     let may = |c: &Candidate| c.weight > 0 && !(fresh && c.tried);
-    let total: u64 = candidates.iter().filter(|c| may(c)).map(|c| u64::from(c.weight)).sum();
+    let total: u64 = candidates
+        .iter()
+        .filter(|c| may(c))
+        .map(|c| u64::from(c.weight))
+        .sum();
     if total == 0 {
         return None;
     }
@@ -70,10 +74,14 @@ pub fn pick(
 /// Where in `0..total` turn number `turn` falls. Every place is visited once a round, in steps near the
 /// golden ratio: an endpoint's turns are spread over the round instead of following each other.
 fn spread(turn: u64, total: u64, candidates: &[Candidate]) -> u64 {
-    let unit = candidates.iter().fold(0, |unit, c| gcd(unit, u64::from(c.weight)));
+    let unit = candidates
+        .iter()
+        .fold(0, |unit, c| gcd(unit, u64::from(c.weight)));
     let places = total / unit.max(1);
     let near = places * 618 / 1000;
-    let step = (near.max(1)..).find(|step| gcd(*step, places) == 1).unwrap_or(1);
+    let step = (near.max(1)..)
+        .find(|step| gcd(*step, places) == 1)
+        .unwrap_or(1);
     // The product of two 64-bit numbers needs the wider type.
     let place = u128::from(turn) * u128::from(step) % u128::from(places.max(1));
     u64::try_from(place).unwrap_or_default() * unit
@@ -91,7 +99,11 @@ mod tests {
     use rand::rngs::StdRng;
 
     fn candidate(weight: u32, active: u32) -> Candidate {
-        Candidate { weight, active, tried: false }
+        Candidate {
+            weight,
+            active,
+            tried: false,
+        }
     }
 
     fn counts(kind: LoadBalancer, candidates: &[Candidate], n: usize) -> Vec<usize> {
@@ -116,16 +128,30 @@ mod tests {
 
     #[test]
     fn least_request_prefers_the_idle_one() {
-        let got = counts(LoadBalancer::LeastRequest, &[candidate(1, 50), candidate(1, 0)], 1000);
+        let got = counts(
+            LoadBalancer::LeastRequest,
+            &[candidate(1, 50), candidate(1, 0)],
+            1000,
+        );
         assert!((200..300).contains(&got[0]), "{got:?}");
-        let even = counts(LoadBalancer::LeastRequest, &[candidate(1, 4), candidate(1, 4)], 1000);
+        let even = counts(
+            LoadBalancer::LeastRequest,
+            &[candidate(1, 4), candidate(1, 4)],
+            1000,
+        );
         assert!((430..570).contains(&even[0]), "{even:?}");
     }
 
     #[test]
     fn what_was_tried_is_avoided_while_there_is_another() {
-        let tried = Candidate { tried: true, ..candidate(1, 0) };
-        assert_eq!(counts(LoadBalancer::Random, &[tried, candidate(1, 0)], 50), [0, 50]);
+        let tried = Candidate {
+            tried: true,
+            ..candidate(1, 0)
+        };
+        assert_eq!(
+            counts(LoadBalancer::Random, &[tried, candidate(1, 0)], 50),
+            [0, 50]
+        );
         assert_eq!(counts(LoadBalancer::LeastRequest, &[tried], 5), [5]);
     }
 

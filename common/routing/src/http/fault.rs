@@ -42,7 +42,10 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(9);
         assert_eq!(draw(&Fault::default(), &mut rng), Injected::default());
         let fault = |delay, abort| Fault {
-            delay: Some(Delay { fixed: Duration::from_secs(1), share: PartsPerMillion::new(delay) }),
+            delay: Some(Delay {
+                fixed: Duration::from_secs(1),
+                share: PartsPerMillion::new(delay),
+            }),
             abort: Some(Abort {
                 status: AbortStatus::Grpc(14),
                 share: PartsPerMillion::new(abort),

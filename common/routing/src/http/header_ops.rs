@@ -33,11 +33,18 @@ mod tests {
             remove: vec![HeaderName::from_static("gone")],
             ..Default::default()
         };
-        let mut headers: HeaderMap =
-            [pair("a", "1"), pair("b", "2"), pair("gone", "3")].into_iter().collect();
+        let mut headers: HeaderMap = [pair("a", "1"), pair("b", "2"), pair("gone", "3")]
+            .into_iter()
+            .collect();
         headers.append("a", HeaderValue::from_static("one more"));
         apply(&ops, &mut headers);
-        let values = |n: &str| headers.get_all(n).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+        let values = |n: &str| {
+            headers
+                .get_all(n)
+                .iter()
+                .map(|v| v.to_str().unwrap())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(values("a"), ["set"]);
         assert_eq!(values("b"), ["2", "added"]);
         assert_eq!(values("gone"), ["back"]);

@@ -105,9 +105,9 @@ fn path(wanted: &PathMatch, given: &str) -> Option<PathMatched> {
             let ends_segment = matches!(given.as_bytes().get(prefix.len()), None | Some(b'/'));
             (begins(prefix) && ends_segment).then_some(PathMatched::Prefix(prefix.len()))
         }
-        PathKind::Regex(expression) => {
-            expression.matches(given.as_bytes()).then_some(PathMatched::Whole)
-        }
+        PathKind::Regex(expression) => expression
+            .matches(given.as_bytes())
+            .then_some(PathMatched::Whole),
     }
 }
 
@@ -141,7 +141,9 @@ fn joined<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> Option<Cow<'h,
 
 fn query(wanted: &QueryMatch, given: Option<&str>) -> bool {
     let pairs = given.unwrap_or_default().split('&');
-    let mut pairs = pairs.filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")));
+    let mut pairs = pairs
+        .filter(|p| !p.is_empty())
+        .map(|p| p.split_once('=').unwrap_or((p, "")));
     let first = pairs.find(|(name, _)| *name == wanted.name);
     first.is_some_and(|(_, value)| wanted.value.matches(value.as_bytes()))
 }

@@ -66,6 +66,7 @@ mod tests {
         };
         let full = || Some(PathRewrite::Full("/new".into()));
         let segment = || Some(PathRewrite::SegmentPrefix("/v2".into()));
+        #[rustfmt::skip]
         let table = [
             (base(), "web", "http://web/old/a?q=1"),
             (base(), "web:8080", "http://web:8080/old/a?q=1"),

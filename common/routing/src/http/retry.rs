@@ -31,12 +31,18 @@ pub enum TryEnd {
 /// Whether the policy wants another try after this end. The number of attempts is the caller's to
 /// count.
 pub fn wants(retry: &Retry, end: TryEnd) -> bool {
-    retry.on.iter().any(|on| applies(*on, end, &retry.status_codes))
+    retry
+        .on
+        .iter()
+        .any(|on| applies(*on, end, &retry.status_codes))
 }
 
 fn applies(on: RetryOn, end: TryEnd, codes: &[u16]) -> bool {
     match end {
-        TryEnd::Response { status, grpc_status } => match on {
+        TryEnd::Response {
+            status,
+            grpc_status,
+        } => match on {
             RetryOn::FiveXx => (500..600).contains(&status),
             RetryOn::GatewayError => (502..=504).contains(&status),
             RetryOn::Retriable4xx => status == 409,
@@ -64,7 +70,8 @@ fn applies(on: RetryOn, end: TryEnd, codes: &[u16]) -> bool {
 /// `base · (2^attempt − 1)`, at most ten times `base`.
 pub fn backoff(base: Duration, attempt: u32, rng: &mut impl Rng) -> Duration {
     let growth = 2u32.saturating_pow(attempt).saturating_sub(1).clamp(1, 10);
-    base.saturating_mul(growth).mul_f64(rng.random_range(0.0..1.0))
+    base.saturating_mul(growth)
+        .mul_f64(rng.random_range(0.0..1.0))
 }
 
 #[cfg(test)]
@@ -76,11 +83,18 @@ mod tests {
     #[test]
     fn conditions_apply_as_the_table_says() {
         use RetryOn::{
-            Cancelled, ConnectFailure, DeadlineExceeded, FiveXx, GatewayError, Internal, RefusedStream,
-            Reset, ResetBeforeRequest, ResourceExhausted, Retriable4xx, RetriableStatusCodes, Unavailable,
+            Cancelled, ConnectFailure, DeadlineExceeded, FiveXx, GatewayError, Internal,
+            RefusedStream, Reset, ResetBeforeRequest, ResourceExhausted, Retriable4xx,
+            RetriableStatusCodes, Unavailable,
         };
-        let http = |status| TryEnd::Response { status, grpc_status: None };
-        let grpc = |code| TryEnd::Response { status: 200, grpc_status: Some(code) };
+        let http = |status| TryEnd::Response {
+            status,
+            grpc_status: None,
+        };
+        let grpc = |code| TryEnd::Response {
+            status: 200,
+            grpc_status: Some(code),
+        };
         let table: [(TryEnd, &[RetryOn]); 14] = [
             (http(200), &[]),
             (http(404), &[]),
@@ -92,14 +106,33 @@ mod tests {
             (grpc(4), &[DeadlineExceeded]),
             (grpc(8), &[ResourceExhausted]),
             (grpc(14), &[Unavailable]),
-            (TryEnd::ConnectFailure, &[ConnectFailure, FiveXx, GatewayError, Reset]),
-            (TryEnd::RefusedStream, &[RefusedStream, FiveXx, GatewayError, Reset]),
-            (TryEnd::ResetBeforeRequest, &[ResetBeforeRequest, FiveXx, GatewayError, Reset]),
+            (
+                TryEnd::ConnectFailure,
+                &[ConnectFailure, FiveXx, GatewayError, Reset],
+            ),
+            (
+                TryEnd::RefusedStream,
+                &[RefusedStream, FiveXx, GatewayError, Reset],
+            ),
+            (
+                TryEnd::ResetBeforeRequest,
+                &[ResetBeforeRequest, FiveXx, GatewayError, Reset],
+            ),
             (TryEnd::PerTryTimeout, &[FiveXx, GatewayError, Reset]),
         ];
         let all = [
-            ConnectFailure, RefusedStream, Unavailable, Cancelled, RetriableStatusCodes, FiveXx,
-            GatewayError, Reset, Retriable4xx, ResetBeforeRequest, DeadlineExceeded, ResourceExhausted,
+            ConnectFailure,
+            RefusedStream,
+            Unavailable,
+            Cancelled,
+            RetriableStatusCodes,
+            FiveXx,
+            GatewayError,
+            Reset,
+            Retriable4xx,
+            ResetBeforeRequest,
+            DeadlineExceeded,
+            ResourceExhausted,
             Internal,
         ];
         for (end, wanted) in table {
@@ -121,9 +154,18 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let base = Duration::from_millis(25);
         for (attempt, limit) in [(1, 25), (2, 75), (3, 175), (4, 250), (40, 250)] {
-            let longest = (0..200).map(|_| backoff(base, attempt, &mut rng)).max().unwrap();
-            assert!(longest <= Duration::from_millis(limit), "{attempt} {longest:?}");
-            assert!(longest > Duration::from_millis(limit / 2), "{attempt} {longest:?}");
+            let longest = (0..200)
+                .map(|_| backoff(base, attempt, &mut rng))
+                .max()
+                .unwrap();
+            assert!(
+                longest <= Duration::from_millis(limit),
+                "{attempt} {longest:?}"
+            );
+            assert!(
+                longest > Duration::from_millis(limit / 2),
+                "{attempt} {longest:?}"
+            );
         }
     }
 }

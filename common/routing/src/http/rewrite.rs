@@ -61,7 +61,13 @@ mod tests {
             (prefix("/"), Prefix(5), "/api/users", None, "/users"),
             (prefix("/v2"), Whole, "/api/users", None, "/v2"),
             (prefix("/v2/"), Prefix(1), "/users", None, "/v2/users"),
-            (PathRewrite::Full("/all".into()), Prefix(4), "/api/users", Some("q"), "/all?q"),
+            (
+                PathRewrite::Full("/all".into()),
+                Prefix(4),
+                "/api/users",
+                Some("q"),
+                "/all?q",
+            ),
             (segment("/v2"), Prefix(4), "/api/users", None, "/v2/users"),
             (segment("/v2"), Prefix(4), "/api", None, "/v2"),
             (segment("/v2"), Prefix(4), "/api/", None, "/v2/"),
@@ -69,12 +75,22 @@ mod tests {
             (segment("/"), Prefix(4), "/api", None, "/"),
             (segment("/v2/"), Prefix(4), "/api/users", None, "/v2/users"),
             (segment("/v2"), Prefix(0), "/users", None, "/v2/users"),
-            (regex("^/user/([^/]+)/(.*)$", r"/\2/of/\1"), Whole, "/user/ann/posts", Some("p=2"), "/posts/of/ann?p=2"),
+            (
+                regex("^/user/([^/]+)/(.*)$", r"/\2/of/\1"),
+                Whole,
+                "/user/ann/posts",
+                Some("p=2"),
+                "/posts/of/ann?p=2",
+            ),
             (regex("a", "b"), Whole, "/aa", None, "/bb"),
             (prefix("no-slash"), Whole, "/x", None, "/no-slash"),
         ];
         for (rewrite, matched, path, query, expected) in table {
-            assert_eq!(path_and_query(&rewrite, matched, path, query), expected, "{rewrite:?} {path}");
+            assert_eq!(
+                path_and_query(&rewrite, matched, path, query),
+                expected,
+                "{rewrite:?} {path}"
+            );
         }
     }
 }

@@ -283,4 +283,23 @@ mod tests {
             let _ = kinds(garbage);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "(?s)[\\-a-z:{}\\[\\],&*!|>%#'\"\n ]{0,200}") {
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn any_name_is_safe_or_refused(name in ".{0,40}", namespace in ".{0,40}") {
+            let value = serde_json::json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": name, "namespace": namespace},
+            });
+            if let Content::Good { key, .. } = judge(value) {
+                proptest::prop_assert!(!key.name.contains('/') && !key.name.starts_with('.'));
+                proptest::prop_assert!(!key.namespace.contains('/') && !key.namespace.contains('.'));
+            }
+        }
+    }
 }

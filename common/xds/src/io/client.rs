@@ -25,6 +25,8 @@ const LAST_RETRY: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may take to answer the call, or to take a request.
+const ANSWER: Duration = Duration::from_secs(15);
 /// ACKs waiting for the stream: one per type and the first requests.
 const QUEUE: usize = 32;
 
@@ -161,9 +163,10 @@ async fn stream(
     }
     let request = with_metadata(config, ReceiverStream::new(receiver))?;
     let broke = |status| StreamError::Stream(Box::new(status));
-    let mut responses = client
-        .delta_aggregated_resources(request)
+    let late = |_| broke(tonic::Status::deadline_exceeded("the server does not answer"));
+    let mut responses = tokio::time::timeout(ANSWER, client.delta_aggregated_resources(request))
         .await
+        .map_err(late)?
         .map_err(broke)?
         .into_inner();
     info!(address = config.address, "xds stream opened");
@@ -174,7 +177,7 @@ async fn stream(
             continue;
         };
         let rejections = handler.apply(&update);
-        for r in &rejections {
+        for r in update.malformed.iter().chain(&rejections) {
             warn!(resource = r.name, type_url = update.type_url, error = r.reason, "resource refused");
         }
         let answer = state.answer(&update, nonce, &rejections);
@@ -187,9 +190,11 @@ async fn send(
     sender: &mpsc::Sender<DeltaDiscoveryRequest>,
     request: DeltaDiscoveryRequest,
 ) -> Result<(), StreamError> {
-    sender.send(request).await.map_err(|_| {
-        StreamError::Stream(Box::new(tonic::Status::cancelled("the stream is closed")))
-    })
+    let broke = |text| StreamError::Stream(Box::new(tonic::Status::cancelled(text)));
+    sender
+        .send_timeout(request, ANSWER)
+        .await
+        .map_err(|_| broke("the stream takes no requests"))
 }
 
 fn count(counters: &ClientCounters, response: &ambit_api::discovery::DeltaDiscoveryResponse) {
@@ -209,6 +214,11 @@ fn count(counters: &ClientCounters, response: &ambit_api::discovery::DeltaDiscov
 
 fn endpoint(config: &ClientConfig) -> Result<Endpoint, StreamError> {
     let bad = |e: tonic::transport::Error| StreamError::Config(chain(&e));
+    if !config.address.starts_with("https://") {
+        // The token would travel in plain sight.
+        let text = format!("{} is not an https:// address", config.address);
+        return Err(StreamError::Config(text));
+    }
     let pem = match &config.root {
         RootCert::Inline(pem) => pem.clone().into_bytes(),
         RootCert::File(path) => read(path)?,

@@ -10,6 +10,7 @@ use crate::stub::aggregated_discovery_service_server::{
 use crate::wire::server_state::{Event, ServerState};
 use ambit_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use ambit_runtime::drain;
+use rand::Rng;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,11 @@ pub const MAX_MESSAGE: usize = 200 << 20;
 const QUEUE: usize = 8;
 /// How long a caller may take to say who it is.
 const AUTHORIZE: Duration = Duration::from_secs(10);
+
+/// A stream ends after this long, so that its caller authenticates again.
+const LONGEST_STREAM: Duration = Duration::from_secs(30 * 60);
+/// Streams served at once.
+const MOST_STREAMS: usize = 16_384;
 
 /// What one stream did, for `/debug/syncz`.
 #[derive(Clone, Debug)]
@@ -107,6 +113,10 @@ impl AggregatedDiscoveryService for Server {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        if lock(&self.streams).len() >= MOST_STREAMS {
+            self.counters.denied.fetch_add(1, Ordering::Relaxed);
+            return Err(Status::resource_exhausted("too many streams"));
+        }
         let authorize = self.authorizer.authorize(request.metadata());
         let caller = match tokio::time::timeout(AUTHORIZE, authorize).await {
             Ok(Ok(caller)) => caller,
@@ -118,7 +128,10 @@ impl AggregatedDiscoveryService for Server {
                     Denied::NotPermitted { .. } => Status::permission_denied("not permitted"),
                 });
             }
-            Err(_) => return Err(Status::unauthenticated("authentication failure")),
+            Err(_) => {
+                self.counters.denied.fetch_add(1, Ordering::Relaxed);
+                return Err(Status::unavailable("authentication takes too long"));
+            }
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let stream = Stream {
@@ -148,6 +161,8 @@ impl Stream {
     async fn serve(mut self, mut requests: Streaming<DeltaDiscoveryRequest>) {
         let mut sets = self.server.sets.clone();
         let mut drain = self.server.drain.clone();
+        let age = LONGEST_STREAM.mul_f64(rand::rng().random_range(0.9..1.1));
+        let end = tokio::time::Instant::now() + age;
         info!(caller = %self.state.caller(), "xds stream opened");
         loop {
             let set = sets.borrow_and_update().clone();
@@ -167,6 +182,7 @@ impl Stream {
                 },
                 changed = sets.changed() => if changed.is_err() { break },
                 _ = drain.signalled() => break,
+                () = tokio::time::sleep_until(end) => break,
                 () = self.sender.closed() => break,
             }
         }

@@ -15,6 +15,8 @@ pub struct Update {
     pub type_url: String,
     /// New or changed resources.
     pub resources: Vec<ResourceUpdate>,
+    /// Resources without a body or with one of another type.
+    pub malformed: Vec<Rejection>,
     /// Names that are gone.
     pub removed: Vec<String>,
     /// First response of this type on any stream: with a wildcard it is everything there is.
@@ -64,7 +66,7 @@ impl ClientState {
         }
     }
 
-    /// The first requests of a stream, in the order given to [`ClientState::new`].
+    /// The first requests of a stream, one per type.
     pub fn start(&self) -> Vec<DeltaDiscoveryRequest> {
         let request = |(type_url, state): (&String, &TypeState)| DeltaDiscoveryRequest {
             node: Some(self.node.clone()),
@@ -78,13 +80,26 @@ impl ClientState {
     /// Takes a response apart. `None` for a type that was never asked for.
     pub fn on_response(&mut self, response: DeltaDiscoveryResponse) -> Option<(Update, String)> {
         let state = self.types.get(&response.type_url)?;
-        let resources = response.resources.into_iter().map(|r| ResourceUpdate {
-            name: r.name,
-            version: r.version,
-            body: r.resource.map(|any| any.value.into()).unwrap_or_default(),
-        });
+        let (mut resources, mut malformed) = (Vec::new(), Vec::new());
+        for r in response.resources {
+            match r.resource {
+                Some(any) if any.type_url == response.type_url => resources.push(ResourceUpdate {
+                    name: r.name,
+                    version: r.version,
+                    body: any.value.into(),
+                }),
+                other => malformed.push(Rejection {
+                    name: r.name,
+                    reason: match other {
+                        Some(any) => format!("is a {}", any.type_url),
+                        None => "has no body".to_owned(),
+                    },
+                }),
+            }
+        }
         let update = Update {
-            resources: resources.collect(),
+            resources,
+            malformed,
             removed: response.removed_resources,
             first: !state.synced,
             type_url: response.type_url,
@@ -92,7 +107,8 @@ impl ClientState {
         Some((update, response.nonce))
     }
 
-    /// Records what was accepted and gives the ACK or NACK.
+    /// Records what was accepted and gives the ACK or NACK. Malformed resources are refused in any
+    /// case.
     pub fn answer(
         &mut self,
         update: &Update,
@@ -113,9 +129,10 @@ impl ClientState {
                 }
             }
         }
-        let error_detail = (!rejections.is_empty()).then(|| ErrorDetail {
+        let refused: Vec<_> = update.malformed.iter().chain(rejections).collect();
+        let error_detail = (!refused.is_empty()).then(|| ErrorDetail {
             code: INVALID_ARGUMENT,
-            message: rejections
+            message: refused
                 .iter()
                 .map(|r| format!("{}: {}", r.name, r.reason))
                 .collect::<Vec<_>>()

@@ -1,6 +1,7 @@
 //! The server's half, for one stream: what this caller still lacks.
-//! At most one unanswered response per type; changes that happen meanwhile are merged into the
-//! next. Holds the `ResourceSet` last sent (shared), not a list of names.
+//! Make before break: a type waits until the types it refers to are answered, and what others may
+//! still refer to is removed last. Changes that happen meanwhile are merged into the next response.
+//! Holds the `ResourceSet` last sent (shared), not a list of names.
 
 use super::subscription::Subscription;
 use crate::io::auth::{Caller, Role};
@@ -20,6 +21,12 @@ const ORDER: [&str; 5] = [
     type_urls::ROUTER,
 ];
 
+/// Types that others refer to: their removals go out when nothing refers to them any more.
+const REFERRED_TO: [&str; 3] = [type_urls::AUTHORIZATION, type_urls::CLUSTER, type_urls::ENDPOINTS];
+
+/// Names one stream may subscribe to, per type.
+const MOST_NAMES: usize = 100_000;
+
 /// Why a stream is ended.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ProtocolError {
@@ -28,6 +35,12 @@ pub enum ProtocolError {
     NotServed {
         /// What was asked for.
         type_url: String,
+    },
+    /// More names than a node can have use for.
+    #[error("more than {MOST_NAMES} names of {type_url}")]
+    TooManyNames {
+        /// Of what type.
+        type_url: &'static str,
     },
 }
 
@@ -58,6 +71,8 @@ struct TypeState {
     initial: BTreeMap<String, String>,
     /// Names to answer even if nothing changed.
     asked: BTreeSet<String>,
+    /// Removals that wait until nothing refers to them.
+    held: BTreeSet<String>,
     unanswered: Option<String>,
 }
 
@@ -101,15 +116,22 @@ impl ServerState {
                 sent: None,
                 initial: r.initial_resource_versions,
                 asked,
+                held: BTreeSet::new(),
                 unanswered: None,
             };
+            state.bounded(type_url)?;
             self.types.insert(type_url, state);
             return Ok(Event::Subscribed);
         };
+        let had_everything = state.subscription.is_wildcard();
         let added = state
             .subscription
             .change(&r.resource_names_subscribe, &r.resource_names_unsubscribe);
         state.asked.extend(added);
+        state.bounded(type_url)?;
+        if state.subscription.is_wildcard() && !had_everything {
+            state.sent = None;
+        }
         if r.response_nonce.is_empty() {
             return Ok(Event::Subscribed);
         }
@@ -129,22 +151,43 @@ impl ServerState {
     /// The next response this stream should get, if any.
     pub fn next_response(&mut self, set: &Arc<ResourceSet>) -> Option<pb::DeltaDiscoveryResponse> {
         for type_url in ORDER {
-            let caller = &self.caller;
             let Some(state) = self.types.get_mut(type_url) else {
                 continue;
             };
             if state.unanswered.is_some() {
-                continue;
+                return None;
             }
-            if let Some(mut response) = state.difference(type_url, set, caller) {
-                let nonce = self.next_nonce.to_string();
-                self.next_nonce += 1;
-                state.unanswered = Some(nonce.clone());
-                response.nonce = nonce;
-                return Some(response);
+            if let Some(response) = state.difference(type_url, set, &self.caller) {
+                return Some(self.number(type_url, response));
+            }
+        }
+        for type_url in ORDER {
+            let held = self.types.get_mut(type_url).map(|state| std::mem::take(&mut state.held));
+            let removed_resources = Vec::from_iter(held.unwrap_or_default());
+            if !removed_resources.is_empty() {
+                let response = pb::DeltaDiscoveryResponse {
+                    type_url: type_url.to_owned(),
+                    system_version_info: set.generation().to_string(),
+                    removed_resources,
+                    ..Default::default()
+                };
+                return Some(self.number(type_url, response));
             }
         }
         None
+    }
+
+    fn number(
+        &mut self,
+        type_url: &str,
+        mut response: pb::DeltaDiscoveryResponse,
+    ) -> pb::DeltaDiscoveryResponse {
+        response.nonce = self.next_nonce.to_string();
+        self.next_nonce += 1;
+        if let Some(state) = self.types.get_mut(type_url) {
+            state.unanswered = Some(response.nonce.clone());
+        }
+        response
     }
 
     /// Who is served.
@@ -166,6 +209,13 @@ impl ServerState {
 }
 
 impl TypeState {
+    fn bounded(&self, type_url: &'static str) -> Result<(), ProtocolError> {
+        if self.subscription.names().count() > MOST_NAMES {
+            return Err(ProtocolError::TooManyNames { type_url });
+        }
+        Ok(())
+    }
+
     fn difference(
         &mut self,
         type_url: &str,
@@ -200,6 +250,12 @@ impl TypeState {
         }
         self.answer_asked(type_url, set, caller, &mut response);
         self.sent = Some(set.clone());
+        for sent in &response.resources {
+            self.held.remove(&sent.name);
+        }
+        if REFERRED_TO.contains(&type_url) {
+            self.held.append(&mut response.removed_resources.drain(..).collect());
+        }
         // The first answer to a wildcard is sent even when it is empty: it makes the client synced.
         let empty = response.resources.is_empty() && response.removed_resources.is_empty();
         let must = first && self.subscription.is_wildcard();

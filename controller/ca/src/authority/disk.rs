@@ -108,8 +108,8 @@ fn self_signed(dir: &Path, trust_domain: &str, now: SystemTime) -> Result<Materi
     let key = if key_path.exists() {
         key(&key_path)?
     } else {
-        let made = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-            .map_err(|e| content(&key_path, &e))?;
+        let made =
+            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| content(&key_path, &e))?;
         write(&key_path, made.serialize_pem().as_bytes(), 0o600)?;
         made
     };

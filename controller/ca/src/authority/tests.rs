@@ -29,7 +29,10 @@ fn request(sans: &[&str]) -> String {
 }
 
 fn parse(pem: &str) -> Pem {
-    Pem::iter_from_buffer(pem.as_bytes()).next().unwrap().unwrap()
+    Pem::iter_from_buffer(pem.as_bytes())
+        .next()
+        .unwrap()
+        .unwrap()
 }
 
 #[test]
@@ -37,7 +40,10 @@ fn a_leaf_names_the_permitted_identity_and_not_what_the_request_asks_for() {
     let dir = tempfile::tempdir().unwrap();
     let ca = open(dir.path(), NOW);
     let id = SpiffeId::new("cluster.local", "default", "web");
-    let key = csr::public_key(&request(&["spiffe://cluster.local/ns/kube-system/sa/admin"])).unwrap();
+    let key = csr::public_key(&request(&[
+        "spiffe://cluster.local/ns/kube-system/sa/admin",
+    ]))
+    .unwrap();
     let signed = ca.sign(&id, &key, Duration::ZERO, at(NOW)).unwrap();
     let (leaf, root) = (parse(&signed.chain[0]), parse(ca.roots_pem()));
     let (leaf, root) = (leaf.parse_x509().unwrap(), root.parse_x509().unwrap());
@@ -51,7 +57,10 @@ fn a_leaf_names_the_permitted_identity_and_not_what_the_request_asks_for() {
     let usage = leaf.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && usage.server_auth && !leaf.is_ca());
     assert_eq!(leaf.validity().not_before.timestamp(), NOW as i64 - 120);
-    assert_eq!(leaf.validity().not_after.timestamp(), NOW as i64 + 24 * 3600);
+    assert_eq!(
+        leaf.validity().not_after.timestamp(),
+        NOW as i64 + 24 * 3600
+    );
     assert_eq!(signed.chain.len(), 2);
     assert_eq!(signed.chain[1], ca.roots_pem());
 }
@@ -79,7 +88,10 @@ fn the_root_is_kept_and_renewed_with_the_same_key() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path(), NOW).roots_pem().to_owned();
     let key = fs::read(dir.path().join("root-key.pem")).unwrap();
-    let mode = fs::metadata(dir.path().join("root-key.pem")).unwrap().permissions().mode();
+    let mode = fs::metadata(dir.path().join("root-key.pem"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(open(dir.path(), NOW + 3600).roots_pem(), first);
     let later = open(dir.path(), NOW + 9 * 365 * 24 * 3600);

@@ -121,7 +121,8 @@ pub(super) fn pod(
     let name = format!("{}-{:010x}", names.name, hash & 0xff_ffff_ffff);
     let mut metadata = names.metadata(&name);
     metadata["uid"] = uid(&[&gateway.key, &name]).into();
-    let port = |name: &str, number: u16| json!({"name": name, "containerPort": number, "protocol": "TCP"});
+    let port =
+        |name: &str, number: u16| json!({"name": name, "containerPort": number, "protocol": "TCP"});
     let value = json!({
         "apiVersion": "v1",
         "kind": "Pod",

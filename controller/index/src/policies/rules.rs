@@ -20,7 +20,9 @@ pub(super) fn convert(spec: &AuthorizationPolicySpec, namespace: &str) -> Conver
         let path = format!("spec.rules[{i}]");
         let draft = Draft::of(rule, &path, namespace);
         if let Some(wrong) = draft.wrong.first() {
-            converted.remarks.push(format!("{wrong}: cannot be read; {path} has no effect"));
+            converted
+                .remarks
+                .push(format!("{wrong}: cannot be read; {path} has no effect"));
             continue;
         }
         if draft.l7.is_empty() {
@@ -168,7 +170,8 @@ impl Draft {
 
     fn note_l7(&mut self, path: &str, fields: &[(&str, &Vec<String>)]) {
         let used = fields.iter().filter(|(_, values)| !values.is_empty());
-        self.l7.extend(used.map(|(name, _)| format!("{path}.{name}")));
+        self.l7
+            .extend(used.map(|(name, _)| format!("{path}.{name}")));
     }
 
     fn ports(&mut self, values: &[String], path: &str) -> Vec<u32> {

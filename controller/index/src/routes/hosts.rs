@@ -55,8 +55,9 @@ pub(crate) fn full_name(config: &MeshConfig, host: &str, namespace: &str) -> Str
 pub(crate) fn fit(host: &str, hostname: &str) -> Option<usize> {
     match host.strip_prefix('*') {
         None => (host == hostname).then_some(usize::MAX),
-        Some(suffix) => (hostname.len() > suffix.len() && hostname.ends_with(suffix))
-            .then_some(suffix.len()),
+        Some(suffix) => {
+            (hostname.len() > suffix.len() && hostname.ends_with(suffix)).then_some(suffix.len())
+        }
     }
 }
 
@@ -81,7 +82,10 @@ mod tests {
         for (host, full) in [
             ("reviews", "reviews.ns.svc.cluster.local"),
             ("reviews.other.svc", "reviews.other.svc.cluster.local"),
-            ("reviews.other.svc.cluster.local", "reviews.other.svc.cluster.local"),
+            (
+                "reviews.other.svc.cluster.local",
+                "reviews.other.svc.cluster.local",
+            ),
             ("example.com", "example.com"),
             ("*.example.com", "*.example.com"),
         ] {

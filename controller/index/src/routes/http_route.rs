@@ -144,7 +144,9 @@ impl One<'_, '_, '_> {
         }
         let (namespace, name) = name_of(&self.object.metadata);
         let timeouts = rule.timeouts.as_ref();
-        let per_try = timeouts.and_then(|t| t.backend_request).map_or(0, parts::millis);
+        let per_try = timeouts
+            .and_then(|t| t.backend_request)
+            .map_or(0, parts::millis);
         pb::HttpRoute {
             name: rule.name.clone().unwrap_or_default(),
             source: format!("HTTPRoute {namespace}/{name} {}", self.path),
@@ -168,7 +170,9 @@ impl One<'_, '_, '_> {
             let path = format!("{}.backendRefs[{i}]", self.path);
             let applied = filters::Applied::of(&backend.filters);
             clusters.push(pb::WeightedCluster {
-                cluster: self.cluster(backend, &path).unwrap_or_else(|| NOWHERE.to_owned()),
+                cluster: self
+                    .cluster(backend, &path)
+                    .unwrap_or_else(|| NOWHERE.to_owned()),
                 weight: backend.weight.unwrap_or(1),
                 request_headers: applied.request_headers,
                 response_headers: applied.response_headers,
@@ -198,7 +202,8 @@ impl One<'_, '_, '_> {
         let (own, _) = name_of(&self.object.metadata);
         let namespace = backend.namespace.as_deref().unwrap_or(own);
         if namespace != own {
-            let text = format!("namespace {namespace} needs a ReferenceGrant, which is not read yet");
+            let text =
+                format!("namespace {namespace} needs a ReferenceGrant, which is not read yet");
             return Err(("RefNotPermitted", text));
         }
         let missing = |what: String| ("BackendNotFound", what);

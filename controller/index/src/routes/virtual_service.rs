@@ -53,7 +53,9 @@ pub(crate) fn applicable<'a>(
         let (namespace, _) = name_of(&object.metadata);
         let in_place = namespace == target.service.namespace || namespace == client;
         let spec = &object.spec;
-        if !in_place || !hosts::visible(&spec.export_to, namespace, client) || !is_mesh(&spec.gateways)
+        if !in_place
+            || !hosts::visible(&spec.export_to, namespace, client)
+            || !is_mesh(&spec.gateways)
         {
             continue;
         }
@@ -132,7 +134,10 @@ impl<'t, 'a> One<'_, 't, 'a> {
         if matches.iter().any(|m| *m == pb::HttpMatch::default()) {
             matches.clear();
         }
-        let (action, mut rewrite) = (self.action(http), http.rewrite.as_ref().map(actions::rewrite));
+        let (action, mut rewrite) = (
+            self.action(http),
+            http.rewrite.as_ref().map(actions::rewrite),
+        );
         let headers = http.headers.as_ref();
         let request = headers.and_then(|h| h.request.as_ref());
         let (request_headers, authority) = actions::header_ops(request);
@@ -209,7 +214,10 @@ impl<'t, 'a> One<'_, 't, 'a> {
         };
         let (retry, unknown) = actions::retry(retries);
         for word in unknown {
-            let text = format!("{}.retries.retryOn: `{word}` is not a known condition", self.path);
+            let text = format!(
+                "{}.retries.retryOn: `{word}` is not a known condition",
+                self.path
+            );
             self.problem(text);
         }
         retry
@@ -219,13 +227,19 @@ impl<'t, 'a> One<'_, 't, 'a> {
     fn cluster(&mut self, destination: &Destination, path: &str) -> String {
         let (namespace, _) = name_of(&self.object.metadata);
         let Some(service) = self.compiler.hosts.service(&destination.host, namespace) else {
-            self.problem(format!("{path}.host: service `{}` does not exist", destination.host));
+            self.problem(format!(
+                "{path}.host: service `{}` does not exist",
+                destination.host
+            ));
             return NOWHERE.to_owned();
         };
         let wanted = destination.port.as_ref().map(|p| p.number);
         let Some(port) = self.port(service, wanted) else {
             let number = wanted.unwrap_or(self.target.port.number);
-            self.problem(format!("{path}.port: service {} has no port {number}", service.key));
+            self.problem(format!(
+                "{path}.port: service {} has no port {number}",
+                service.key
+            ));
             return super::clusters::name(&service.key, number, &destination.subset);
         };
         let subset = destination.subset.as_str();
@@ -239,7 +253,9 @@ impl<'t, 'a> One<'_, 't, 'a> {
                 "{path}.subset: no DestinationRule of {key} defines subset `{subset}`"
             ));
         }
-        self.compiler.clusters.need(self.target, service, port, subset)
+        self.compiler
+            .clusters
+            .need(self.target, service, port, subset)
     }
 
     /// The port given, else the only one, else the one the request was addressed to.

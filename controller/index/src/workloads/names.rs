@@ -24,9 +24,8 @@ pub(super) fn workload_name(pod: &Pod, name: &str) -> String {
         return name.to_owned();
     };
     let stripped = match owner.kind.as_str() {
-        "ReplicaSet" => label(labels, TEMPLATE_HASH).and_then(|hash| {
-            owner.name.strip_suffix(hash)?.strip_suffix('-')
-        }),
+        "ReplicaSet" => label(labels, TEMPLATE_HASH)
+            .and_then(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-')),
         // The Jobs of a CronJob end in the minute they were scheduled for.
         "Job" => owner.name.rsplit_once('-').and_then(|(cron, minute)| {
             let scheduled = minute.len() >= 8 && minute.bytes().all(|b| b.is_ascii_digit());
@@ -46,11 +45,15 @@ pub(super) fn canonical_name(labels: Labels<'_>, workload_name: &str) -> String 
 }
 
 pub(super) fn canonical_revision(labels: Labels<'_>) -> String {
-    [labels::CANONICAL_REVISION, "app.kubernetes.io/version", "version"]
-        .iter()
-        .find_map(|key| label(labels, key))
-        .unwrap_or("latest")
-        .to_owned()
+    [
+        labels::CANONICAL_REVISION,
+        "app.kubernetes.io/version",
+        "version",
+    ]
+    .iter()
+    .find_map(|key| label(labels, key))
+    .unwrap_or("latest")
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -73,7 +76,11 @@ mod tests {
     fn workloads_are_named_after_what_the_user_wrote() {
         for (owner, labels, expected) in [
             (None, &[][..], "p"),
-            (Some(("ReplicaSet", "web-7d9")), &[("pod-template-hash", "7d9")][..], "web"),
+            (
+                Some(("ReplicaSet", "web-7d9")),
+                &[("pod-template-hash", "7d9")][..],
+                "web",
+            ),
             (Some(("ReplicaSet", "web-7d9")), &[][..], "web-7d9"),
             (Some(("StatefulSet", "db")), &[][..], "db"),
             (Some(("Job", "nightly-28973456")), &[][..], "nightly"),
@@ -95,9 +102,16 @@ mod tests {
         assert_eq!(of(&[]), pair("w", "latest"));
         assert_eq!(of(&[("app", "a"), ("version", "v1")]), pair("a", "v1"));
         assert_eq!(
-            of(&[("app", "a"), ("app.kubernetes.io/name", "n"), ("app.kubernetes.io/version", "2")]),
+            of(&[
+                ("app", "a"),
+                ("app.kubernetes.io/name", "n"),
+                ("app.kubernetes.io/version", "2")
+            ]),
             pair("n", "2")
         );
-        assert_eq!(of(&[("service.istio.io/canonical-name", "c"), ("app", "a")]), pair("c", "latest"));
+        assert_eq!(
+            of(&[("service.istio.io/canonical-name", "c"), ("app", "a")]),
+            pair("c", "latest")
+        );
     }
 }

@@ -17,7 +17,11 @@ pub(crate) fn ready() -> Mesh {
 }
 
 fn waypoint_pod(mesh: &Mesh) -> String {
-    let pods: Vec<_> = mesh.generated.keys().filter(|k| k.kind == Kind::Pod).collect();
+    let pods: Vec<_> = mesh
+        .generated
+        .keys()
+        .filter(|k| k.kind == Kind::Pod)
+        .collect();
     assert_eq!(pods.len(), 1, "{pods:?}");
     pods[0].name.to_string()
 }
@@ -32,7 +36,12 @@ fn hostname(address: Option<GatewayAddress>) -> Option<String> {
 }
 
 fn bound(mesh: &Mesh, service: &str) -> (String, String, String) {
-    mesh.condition(Kind::Service, ("default", service), "istio.io/WaypointBound").unwrap()
+    mesh.condition(
+        Kind::Service,
+        ("default", service),
+        "istio.io/WaypointBound",
+    )
+    .unwrap()
 }
 
 #[test]
@@ -43,7 +52,12 @@ fn a_gateway_gets_account_service_and_pod_and_then_an_address() {
     generated(Kind::ServiceAccount, "waypoint");
     let service = generated(Kind::Service, "waypoint");
     let ip = service["spec"]["clusterIP"].as_str().unwrap().to_owned();
-    let ports: Vec<_> = service["spec"]["ports"].as_array().unwrap().iter().map(|p| p["port"].as_u64().unwrap()).collect();
+    let ports: Vec<_> = service["spec"]["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["port"].as_u64().unwrap())
+        .collect();
     assert_eq!(ports, [15021, 15008]);
     let name = waypoint_pod(&mesh);
     let pod = generated(Kind::Pod, &name);
@@ -53,13 +67,29 @@ fn a_gateway_gets_account_service_and_pod_and_then_an_address() {
     let container = &pod["spec"]["containers"][0];
     assert_eq!(container["image"], "ambit/waypoint");
     assert_eq!(container["env"][0]["value"], "default/waypoint");
-    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/healthz/ready");
+    assert_eq!(
+        container["readinessProbe"]["httpGet"]["path"],
+        "/healthz/ready"
+    );
     assert_eq!(pod["metadata"]["labels"]["istio.io/dataplane-mode"], "none");
-    assert_eq!(pod["metadata"]["labels"]["gateway.istio.io/managed"], "istio.io-mesh-controller");
+    assert_eq!(
+        pod["metadata"]["labels"]["gateway.istio.io/managed"],
+        "istio.io-mesh-controller"
+    );
 
-    let programmed = |mesh: &Mesh| mesh.condition(Kind::Gateway, ("default", "waypoint"), "Programmed").unwrap();
-    assert_eq!((&*programmed(&mesh).0, &*programmed(&mesh).1), ("False", "Pending"));
-    assert_eq!(mesh.service(REVIEWS).waypoint, None, "until it is ready traffic goes at L4");
+    let programmed = |mesh: &Mesh| {
+        mesh.condition(Kind::Gateway, ("default", "waypoint"), "Programmed")
+            .unwrap()
+    };
+    assert_eq!(
+        (&*programmed(&mesh).0, &*programmed(&mesh).1),
+        ("False", "Pending")
+    );
+    assert_eq!(
+        mesh.service(REVIEWS).waypoint,
+        None,
+        "until it is ready traffic goes at L4"
+    );
     let (status, reason, _) = bound(&mesh, "reviews");
     assert_eq!((&*status, &*reason), ("False", "WaypointIsNotReady"));
 
@@ -67,34 +97,78 @@ fn a_gateway_gets_account_service_and_pod_and_then_an_address() {
     assert_eq!(programmed(&mesh).0, "True");
     let key = ObjectKey::new(Kind::Gateway, "default", "waypoint");
     assert_eq!(mesh.statuses[&key]["addresses"][0]["value"], ip.as_str());
-    assert_eq!(bound(&mesh, "reviews"), ("True".into(), "WaypointAccepted".into(), "Successfully attached to waypoint default/waypoint".into()));
+    assert_eq!(
+        bound(&mesh, "reviews"),
+        (
+            "True".into(),
+            "WaypointAccepted".into(),
+            "Successfully attached to waypoint default/waypoint".into()
+        )
+    );
     let waypoint = hostname(mesh.service(REVIEWS).waypoint);
-    assert_eq!(waypoint.as_deref(), Some("default/waypoint.default.svc.cluster.local"));
+    assert_eq!(
+        waypoint.as_deref(),
+        Some("default/waypoint.default.svc.cluster.local")
+    );
     let own = mesh.pod("default", &name);
     assert!(own.native_tunnel && own.tunnel_protocol() == TunnelProtocol::Hbone);
     assert_eq!((own.waypoint, &*own.service_account), (None, "waypoint"));
-    assert_eq!(mesh.service("default/waypoint.default.svc.cluster.local").waypoint, None);
-    assert_eq!(mesh.pod("default", "reviews-v1").waypoint, None, "it serves services only");
+    assert_eq!(
+        mesh.service("default/waypoint.default.svc.cluster.local")
+            .waypoint,
+        None
+    );
+    assert_eq!(
+        mesh.pod("default", "reviews-v1").waypoint,
+        None,
+        "it serves services only"
+    );
 }
 
 #[test]
 fn routers_clusters_and_endpoints_are_for_that_gateway_only() {
     let mesh = ready();
     let router = mesh.router("default/waypoint/default/reviews.default.svc.cluster.local/9080");
-    assert_eq!((&*router.gateway, &*router.service, router.port), ("default/waypoint", REVIEWS, 9080));
+    assert_eq!(
+        (&*router.gateway, &*router.service, router.port),
+        ("default/waypoint", REVIEWS, 9080)
+    );
     assert_eq!((router.http.len(), &*router.http[0].source), (1, "default"));
     assert_eq!(router.http[0].retry.as_ref().unwrap().attempts, 2);
     let cluster = format!("{REVIEWS}/9080");
     assert_eq!(mesh.cluster(&cluster).gateways, ["default/waypoint"]);
-    assert_eq!(mesh.endpoints(&cluster), [("reviews-v1".into(), 9080), ("reviews-v2".into(), 9081)]);
+    assert_eq!(
+        mesh.endpoints(&cluster),
+        [("reviews-v1".into(), 9080), ("reviews-v2".into(), 9081)]
+    );
     for (type_url, name) in [(CLUSTER, &cluster), (ENDPOINTS, &cluster)] {
-        assert_eq!(mesh.audience(type_url, name), Audience::Gateways(["default/waypoint".to_owned()].into()));
+        assert_eq!(
+            mesh.audience(type_url, name),
+            Audience::Gateways(["default/waypoint".to_owned()].into())
+        );
     }
-    let ratings = |port: u16| mesh.router(&format!("default/waypoint/default/ratings.default.svc.cluster.local/{port}"));
-    assert_eq!((ratings(9000).http.len(), ratings(9000).tcp.len()), (0, 1), "TCP by its name");
-    assert_eq!((ratings(9001).http.len(), ratings(9001).tcp.len()), (1, 1), "sniffed");
+    let ratings = |port: u16| {
+        mesh.router(&format!(
+            "default/waypoint/default/ratings.default.svc.cluster.local/{port}"
+        ))
+    };
+    assert_eq!(
+        (ratings(9000).http.len(), ratings(9000).tcp.len()),
+        (0, 1),
+        "TCP by its name"
+    );
+    assert_eq!(
+        (ratings(9001).http.len(), ratings(9001).tcp.len()),
+        (1, 1),
+        "sniffed"
+    );
     assert_eq!(mesh.index.gateway_accounts(), ["default/waypoint"]);
-    assert!(mesh.names(ROUTER).iter().all(|name| !name.contains("/waypoint.default")), "no router for itself");
+    assert!(
+        mesh.names(ROUTER)
+            .iter()
+            .all(|name| !name.contains("/waypoint.default")),
+        "no router for itself"
+    );
 }
 
 #[test]
@@ -102,7 +176,10 @@ fn a_waypoint_that_is_gone_refuses_and_one_that_never_was_does_not() {
     let mut mesh = ready();
     mesh.delete(Kind::Gateway, "default", "waypoint");
     let waypoint = hostname(mesh.service(REVIEWS).waypoint.clone());
-    assert_eq!(waypoint.as_deref(), Some("default/waypoint.default.svc.cluster.local"));
+    assert_eq!(
+        waypoint.as_deref(),
+        Some("default/waypoint.default.svc.cluster.local")
+    );
     assert_eq!(bound(&mesh, "reviews").1, "WaypointIsGone");
     assert!(mesh.generated.is_empty(), "{:?}", mesh.generated.keys());
     assert!(mesh.names(ROUTER).is_empty());
@@ -113,7 +190,10 @@ fn a_waypoint_that_is_gone_refuses_and_one_that_never_was_does_not() {
     assert_eq!(never.service(REVIEWS).waypoint, None);
     assert_eq!(bound(&never, "reviews").1, "WaypointIsNotReady");
     never.apply("{apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {istio.io/use-waypoint: nobody, ambit.io/require-waypoint: 'true'}}}");
-    assert!(never.service(REVIEWS).waypoint.is_some(), "where the namespace asks for it, traffic waits");
+    assert!(
+        never.service(REVIEWS).waypoint.is_some(),
+        "where the namespace asks for it, traffic waits"
+    );
 }
 
 #[test]
@@ -124,7 +204,11 @@ fn the_status_of_a_service_remembers_a_waypoint_across_restarts() {
           status: {conditions: [{type: istio.io/WaypointBound, status: 'True', reason: WaypointAccepted,
             message: Successfully attached to waypoint default/w, lastTransitionTime: '2026-01-01T00:00:00Z'}]}}",
     );
-    assert!(mesh.service("default/s.default.svc.cluster.local").waypoint.is_some());
+    assert!(
+        mesh.service("default/s.default.svc.cluster.local")
+            .waypoint
+            .is_some()
+    );
     assert_eq!(bound(&mesh, "s").1, "WaypointIsGone");
 }
 
@@ -139,9 +223,20 @@ fn labels_of_the_object_hide_those_of_the_namespace() {
     };
     mesh.apply(&service("{istio.io/use-waypoint: none}"));
     assert_eq!(mesh.service(REVIEWS).waypoint, None);
-    assert_eq!(mesh.condition(Kind::Service, ("default", "reviews"), "istio.io/WaypointBound"), None);
+    assert_eq!(
+        mesh.condition(
+            Kind::Service,
+            ("default", "reviews"),
+            "istio.io/WaypointBound"
+        ),
+        None
+    );
     mesh.apply(&service("{istio.io/use-waypoint: other}"));
-    assert_eq!(mesh.service(REVIEWS).waypoint, None, "no fallback to the namespace");
+    assert_eq!(
+        mesh.service(REVIEWS).waypoint,
+        None,
+        "no fallback to the namespace"
+    );
     assert_eq!(bound(&mesh, "reviews").1, "WaypointIsNotReady");
 }
 
@@ -156,7 +251,8 @@ fn other_namespaces_need_permission_and_the_traffic_type_must_fit() {
         )
     };
     let all = ", allowedRoutes: {namespaces: {from: All}}";
-    let some = ", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}";
+    let some =
+        ", allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}";
     for (listener, purpose, reason) in [
         ("", "service", "AttachmentDenied"),
         (all, "service", "WaypointAccepted"),
@@ -168,7 +264,10 @@ fn other_namespaces_need_permission_and_the_traffic_type_must_fit() {
         mesh.apply(&gateway(listener, purpose));
         mesh.apply("{apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {istio.io/use-waypoint: shared, istio.io/use-waypoint-namespace: infra}}}");
         assert_eq!(bound(&mesh, "reviews").1, reason, "{listener} {purpose}");
-        let service = mesh.service(REVIEWS).waypoint.map(|w| w.destination.unwrap());
+        let service = mesh
+            .service(REVIEWS)
+            .waypoint
+            .map(|w| w.destination.unwrap());
         let accepted = reason == "WaypointAccepted";
         assert_eq!(service.is_some(), accepted);
         if let Some(Destination::Address(address)) = service {
@@ -186,7 +285,12 @@ fn a_pod_moves_when_its_node_goes_and_the_old_one_stays_until_then() {
     let mut mesh = ready();
     let first = waypoint_pod(&mesh);
     mesh.delete(Kind::Node, "", "n1");
-    let pods: Vec<_> = mesh.generated.keys().filter(|k| k.kind == Kind::Pod).map(|k| k.name.to_string()).collect();
+    let pods: Vec<_> = mesh
+        .generated
+        .keys()
+        .filter(|k| k.kind == Kind::Pod)
+        .map(|k| k.name.to_string())
+        .collect();
     assert_eq!(pods.len(), 2, "{pods:?}");
     let second = pods.into_iter().find(|name| *name != first).unwrap();
     mesh.pod_runs(&second, "10.244.2.99");
@@ -196,6 +300,8 @@ fn a_pod_moves_when_its_node_goes_and_the_old_one_stays_until_then() {
 #[test]
 fn without_a_node_the_gateway_says_so() {
     let mesh = Mesh::new(include_str!("../fixtures/waypoint.yaml"));
-    let said = mesh.condition(Kind::Gateway, ("default", "waypoint"), "Programmed").unwrap();
+    let said = mesh
+        .condition(Kind::Gateway, ("default", "waypoint"), "Programmed")
+        .unwrap();
     assert_eq!((&*said.0, &*said.1), ("False", "NoResources"));
 }

@@ -28,7 +28,11 @@ fn condition(mesh: &Mesh, name: &str, kind: &str) -> (String, String, String) {
     let list = parent["conditions"].as_array().unwrap();
     let found = list.iter().find(|c| c["type"] == kind).unwrap();
     let text = |v: &Value| v.as_str().unwrap().to_owned();
-    (text(&found["status"]), text(&found["reason"]), text(&found["message"]))
+    (
+        text(&found["status"]),
+        text(&found["reason"]),
+        text(&found["message"]),
+    )
 }
 
 fn backends(route: &pb::HttpRoute) -> Vec<(&str, u32)> {
@@ -51,10 +55,16 @@ fn more_specific_matches_come_first() {
     ));
     let routes = mesh.router(ROUTER).http;
     let names: Vec<_> = routes.iter().map(|r| &*r.name).collect();
-    assert_eq!(names, ["exact", "long", "method", "headers", "prefix", "all"]);
+    assert_eq!(
+        names,
+        ["exact", "long", "method", "headers", "prefix", "all"]
+    );
     assert!(routes[5].matches.is_empty());
     let path = routes[1].matches[0].path.clone().unwrap();
-    assert_eq!(path.kind, Some(path_match::Kind::SegmentPrefix("/a/b".into())));
+    assert_eq!(
+        path.kind,
+        Some(path_match::Kind::SegmentPrefix("/a/b".into()))
+    );
     assert_eq!(routes[3].matches[0].headers[0].name, "x");
     for kind in ["Accepted", "ResolvedRefs", "istio.io/ResolvedWaypoints"] {
         assert_eq!(condition(&mesh, "r", kind).0, "True", "{kind}");
@@ -72,12 +82,23 @@ fn filters_timeouts_and_weights() {
           {matches: [{path: {type: Exact, value: /gone}}], filters: [{type: RequestRedirect, requestRedirect: {scheme: https, statusCode: 301}}]}]",
     );
     let routes = mesh.router(ROUTER).http;
-    let Some(Action::Redirect(redirect)) = &routes[0].action else { panic!() };
+    let Some(Action::Redirect(redirect)) = &routes[0].action else {
+        panic!()
+    };
     assert_eq!((&*redirect.scheme, redirect.code), ("https", 301));
     let route = &routes[1];
-    assert_eq!((route.timeout_ms, route.retry.as_ref().unwrap().per_try_timeout_ms), (2000, 500));
+    assert_eq!(
+        (
+            route.timeout_ms,
+            route.retry.as_ref().unwrap().per_try_timeout_ms
+        ),
+        (2000, 500)
+    );
     let rewrite = route.rewrite.clone().unwrap();
-    assert_eq!((rewrite.path, &*rewrite.authority), (Some(pb::rewrite::Path::SegmentPrefix("/new".into())), "h"));
+    assert_eq!(
+        (rewrite.path, &*rewrite.authority),
+        (Some(pb::rewrite::Path::SegmentPrefix("/new".into())), "h")
+    );
     assert_eq!(route.mirrors[0].ppm, 250_000);
     assert_eq!(route.request_headers.as_ref().unwrap().set[0].name, "x-a");
     let weights: Vec<_> = backends(route).iter().map(|(_, weight)| *weight).collect();
@@ -95,7 +116,9 @@ fn an_httproute_wins_over_a_virtualservice_on_its_port() {
     assert_eq!(condition(&mesh, "r", "Accepted").1, "NoMatchingParent");
     mesh.apply(&route("r", ", port: 9080", rules));
     assert_eq!(mesh.router(ROUTER).http[0].name, "route");
-    let (status, reason, message) = mesh.condition(Kind::VirtualService, ("default", "v"), "ambit.io/Bound").unwrap();
+    let (status, reason, message) = mesh
+        .condition(Kind::VirtualService, ("default", "v"), "ambit.io/Bound")
+        .unwrap();
     assert_eq!((&*status, &*reason), ("False", "Conflicted"));
     assert!(message.contains("HTTPRoute default/r"), "{message}");
     mesh.delete(Kind::HttpRoute, "default", "r");
@@ -107,13 +130,21 @@ fn backends_that_mean_nothing_fail_and_are_named() {
     for (backend, reason) in [
         ("{name: nobody, port: 80}", "BackendNotFound"),
         ("{name: reviews, port: 1}", "BackendNotFound"),
-        ("{name: x, port: 80, kind: Bucket, group: example.com}", "InvalidKind"),
+        (
+            "{name: x, port: 80, kind: Bucket, group: example.com}",
+            "InvalidKind",
+        ),
         ("{name: x, port: 80, namespace: other}", "RefNotPermitted"),
     ] {
-        let mesh = with(&format!("[{{backendRefs: [{backend}, {{name: reviews, port: 9080}}]}}]"));
+        let mesh = with(&format!(
+            "[{{backendRefs: [{backend}, {{name: reviews, port: 9080}}]}}]"
+        ));
         let (status, got, message) = condition(&mesh, "r", "ResolvedRefs");
         assert_eq!((&*status, &*got), ("False", reason));
-        assert!(message.contains("spec.rules[0].backendRefs[0]"), "{message}");
+        assert!(
+            message.contains("spec.rules[0].backendRefs[0]"),
+            "{message}"
+        );
         let router = mesh.router(ROUTER);
         let to = backends(&router.http[0]);
         assert_eq!(to.len(), 2, "its share of requests fails");
@@ -124,7 +155,14 @@ fn backends_that_mean_nothing_fail_and_are_named() {
 #[test]
 fn a_route_without_a_waypoint_says_so() {
     let mut mesh = Mesh::new(include_str!("../fixtures/bookinfo.yaml"));
-    mesh.apply(&route("r", "", "[{backendRefs: [{name: reviews, port: 9080}]}]"));
+    mesh.apply(&route(
+        "r",
+        "",
+        "[{backendRefs: [{name: reviews, port: 9080}]}]",
+    ));
     assert_eq!(condition(&mesh, "r", "Accepted").0, "True");
-    assert_eq!(condition(&mesh, "r", "istio.io/ResolvedWaypoints").1, "MissingUseWaypointLabel");
+    assert_eq!(
+        condition(&mesh, "r", "istio.io/ResolvedWaypoints").1,
+        "MissingUseWaypointLabel"
+    );
 }

@@ -44,7 +44,10 @@ impl Mesh {
 
     /// Sets the status of a pod, as its node does.
     pub(crate) fn pod_runs(&mut self, name: &str, ip: &str) {
-        let found = self.documents.iter().find(|(k, _)| k.kind == Kind::Pod && &*k.name == name);
+        let found = self
+            .documents
+            .iter()
+            .find(|(k, _)| k.kind == Kind::Pod && &*k.name == name);
         let (key, document) = found.unwrap();
         let mut document = document.clone();
         document["status"] = json!({
@@ -66,7 +69,10 @@ impl Mesh {
         panic!("writes never settle: {next:#?}");
     }
 
-    fn once(&mut self, documents: Vec<(ObjectKey, Option<Value>)>) -> Vec<(ObjectKey, Option<Value>)> {
+    fn once(
+        &mut self,
+        documents: Vec<(ObjectKey, Option<Value>)>,
+    ) -> Vec<(ObjectKey, Option<Value>)> {
         let mut changes = Vec::new();
         for (key, document) in documents {
             match document {
@@ -90,7 +96,12 @@ impl Mesh {
                 None => drop(self.resources.remove(&key)),
             }
         }
-        output.plan.writes.into_iter().filter_map(|w| self.written(w)).collect()
+        output
+            .plan
+            .writes
+            .into_iter()
+            .filter_map(|w| self.written(w))
+            .collect()
     }
 
     fn written(&mut self, write: Write) -> Option<(ObjectKey, Option<Value>)> {
@@ -176,7 +187,11 @@ impl Mesh {
     }
 
     pub(crate) fn policy(&self, name: &str) -> security::Authorization {
-        let body = self.body(type_urls::AUTHORIZATION, name).unwrap().body.clone();
+        let body = self
+            .body(type_urls::AUTHORIZATION, name)
+            .unwrap()
+            .body
+            .clone();
         let policy = security::Authorization::decode(body).unwrap();
         ambit_model::convert::authorization::from_proto(policy.clone()).unwrap();
         policy
@@ -184,20 +199,29 @@ impl Mesh {
 
     pub(crate) fn router(&self, name: &str) -> route::Router {
         let body = self.body(type_urls::ROUTER, name).unwrap().body.clone();
-        route::Router::decode(body).unwrap()
+        let router = route::Router::decode(body).unwrap();
+        ambit_model::convert::route::router(router.clone()).unwrap();
+        router
     }
 
     pub(crate) fn cluster(&self, name: &str) -> route::Cluster {
         let body = self.body(type_urls::CLUSTER, name).unwrap().body.clone();
-        route::Cluster::decode(body).unwrap()
+        let cluster = route::Cluster::decode(body).unwrap();
+        ambit_model::convert::route::cluster(cluster.clone()).unwrap();
+        cluster
     }
 
     /// (pod, target port) of a cluster.
     pub(crate) fn endpoints(&self, name: &str) -> Vec<(String, u32)> {
         let body = self.body(type_urls::ENDPOINTS, name).unwrap().body.clone();
-        let endpoints = route::Endpoints::decode(body).unwrap().endpoints;
+        let endpoints = route::Endpoints::decode(body).unwrap();
+        ambit_model::convert::route::endpoints(endpoints.clone()).unwrap();
+        let endpoints = endpoints.endpoints;
         let pod = |uid: String| uid.rsplit('/').next().unwrap().to_owned();
-        endpoints.into_iter().map(|e| (pod(e.workload_uid), e.target_port)).collect()
+        endpoints
+            .into_iter()
+            .map(|e| (pod(e.workload_uid), e.target_port))
+            .collect()
     }
 
     /// (status, reason, message) of a condition.
@@ -217,7 +241,11 @@ impl Mesh {
 
 fn key(value: &Value) -> ObjectKey {
     let kind = value["kind"].as_str().unwrap();
-    let kind = Kind::KNOWN.iter().find(|k| k.as_str() == kind).unwrap().clone();
+    let kind = Kind::KNOWN
+        .iter()
+        .find(|k| k.as_str() == kind)
+        .unwrap()
+        .clone();
     let meta = &value["metadata"];
     ObjectKey::new(
         kind,
@@ -231,8 +259,10 @@ fn with_times(value: &Value) -> Value {
     match value {
         Value::Array(list) => list.iter().map(with_times).collect(),
         Value::Object(map) => {
-            let mut map: serde_json::Map<_, _> =
-                map.iter().map(|(k, v)| (k.clone(), with_times(v))).collect();
+            let mut map: serde_json::Map<_, _> = map
+                .iter()
+                .map(|(k, v)| (k.clone(), with_times(v)))
+                .collect();
             if map.contains_key("reason") {
                 map.insert("lastTransitionTime".into(), "2026-01-01T00:00:00Z".into());
             }

@@ -14,7 +14,10 @@ fn peer(namespace: &str, name: &str, spec: &str) -> String {
 
 fn mesh(policies: &[(&str, &str, &str)]) -> Mesh {
     let mut mesh = Mesh::new(include_str!("../fixtures/bookinfo.yaml"));
-    let all: String = policies.iter().map(|(ns, name, spec)| peer(ns, name, spec)).collect();
+    let all: String = policies
+        .iter()
+        .map(|(ns, name, spec)| peer(ns, name, spec))
+        .collect();
     if !all.is_empty() {
         mesh.apply(&all);
     }
@@ -28,7 +31,9 @@ fn names(mesh: &Mesh) -> Vec<String> {
 /// (ports, not ports) of each clause, after checking that the first asks for no identity.
 fn ports(rule: &Rule) -> Vec<(Vec<u32>, Vec<u32>)> {
     assert_eq!(rule.clauses[0].matches[0].not_principals.len(), 1);
-    let of = |m: &ambit_api::security::Match| (m.destination_ports.clone(), m.not_destination_ports.clone());
+    let of = |m: &ambit_api::security::Match| {
+        (m.destination_ports.clone(), m.not_destination_ports.clone())
+    };
     rule.clauses.iter().map(|c| of(&c.matches[0])).collect()
 }
 
@@ -37,18 +42,39 @@ fn the_mode_is_inherited_from_workload_namespace_and_mesh() {
     let strict = "{mtls: {mode: STRICT}}";
     let permissive = "{mtls: {mode: PERMISSIVE}}";
     let unset = "{}";
-    let selecting = |mode: &str| format!("{{selector: {{matchLabels: {{app: reviews}}}}, mtls: {{mode: {mode}}}}}");
-    let (own_strict, own_disable, own_unset) = (selecting("STRICT"), selecting("DISABLE"), selecting("UNSET"));
+    let selecting = |mode: &str| {
+        format!("{{selector: {{matchLabels: {{app: reviews}}}}, mtls: {{mode: {mode}}}}}")
+    };
+    let (own_strict, own_disable, own_unset) = (
+        selecting("STRICT"),
+        selecting("DISABLE"),
+        selecting("UNSET"),
+    );
     let (root, ns) = (("istio-system", "d"), ("default", "d"));
     for (policies, expected) in [
         (vec![], false),
         (vec![(root.0, root.1, strict)], true),
-        (vec![(root.0, root.1, strict), (ns.0, ns.1, permissive)], false),
+        (
+            vec![(root.0, root.1, strict), (ns.0, ns.1, permissive)],
+            false,
+        ),
         (vec![(root.0, root.1, strict), (ns.0, ns.1, unset)], true),
-        (vec![(root.0, root.1, strict), (ns.0, ns.1, "{mtls: {mode: DISABLE}}")], false),
+        (
+            vec![
+                (root.0, root.1, strict),
+                (ns.0, ns.1, "{mtls: {mode: DISABLE}}"),
+            ],
+            false,
+        ),
         (vec![(ns.0, ns.1, strict)], true),
-        (vec![(ns.0, ns.1, permissive), (ns.0, "own", &own_strict)], true),
-        (vec![(ns.0, ns.1, strict), (ns.0, "own", &own_disable)], false),
+        (
+            vec![(ns.0, ns.1, permissive), (ns.0, "own", &own_strict)],
+            true,
+        ),
+        (
+            vec![(ns.0, ns.1, strict), (ns.0, "own", &own_disable)],
+            false,
+        ),
         (vec![(ns.0, ns.1, strict), (ns.0, "own", &own_unset)], true),
         (vec![(root.0, "own", &own_strict)], false),
     ] {
@@ -63,23 +89,46 @@ fn the_mode_is_inherited_from_workload_namespace_and_mesh() {
 fn the_static_policy_denies_peers_without_identity() {
     let mesh = mesh(&[("default", "d", "{mtls: {mode: STRICT}}")]);
     let p = mesh.policy(STRICT);
-    assert_eq!((p.action(), p.scope()), (Action::Deny, Scope::WorkloadSelector));
+    assert_eq!(
+        (p.action(), p.scope()),
+        (Action::Deny, Scope::WorkloadSelector)
+    );
     assert_eq!(ports(&p.rules[0]), [(vec![], vec![])]);
 }
 
 #[test]
 fn ports_that_differ_make_a_policy_of_their_own() {
     let spec = |mode: &str, levels: &str| {
-        format!("{{selector: {{matchLabels: {{app: reviews}}}}, mtls: {{mode: {mode}}}, portLevelMtls: {levels}}}")
+        format!(
+            "{{selector: {{matchLabels: {{app: reviews}}}}, mtls: {{mode: {mode}}}, portLevelMtls: {levels}}}"
+        )
     };
     let converted = "default/converted_peer_authentication_own";
-    let open = mesh(&[("default", "own", &spec("STRICT", "{9080: {mode: DISABLE}, 9090: {mode: PERMISSIVE}, 1: {mode: STRICT}}"))]);
+    let open = mesh(&[(
+        "default",
+        "own",
+        &spec(
+            "STRICT",
+            "{9080: {mode: DISABLE}, 9090: {mode: PERMISSIVE}, 1: {mode: STRICT}}",
+        ),
+    )]);
     assert_eq!(names(&open), [converted]);
     let rules = open.policy(converted).rules;
-    assert_eq!(rules.len(), 1, "one rule: no identity and none of the open ports");
-    assert_eq!(ports(&rules[0]), [(vec![], vec![]), (vec![], vec![9080]), (vec![], vec![9090])]);
+    assert_eq!(
+        rules.len(),
+        1,
+        "one rule: no identity and none of the open ports"
+    );
+    assert_eq!(
+        ports(&rules[0]),
+        [(vec![], vec![]), (vec![], vec![9080]), (vec![], vec![9090])]
+    );
 
-    let closed = mesh(&[("default", "own", &spec("PERMISSIVE", "{9080: {mode: STRICT}, 9090: {mode: STRICT}}"))]);
+    let closed = mesh(&[(
+        "default",
+        "own",
+        &spec("PERMISSIVE", "{9080: {mode: STRICT}, 9090: {mode: STRICT}}"),
+    )]);
     let rules = closed.policy(converted).rules;
     assert_eq!(rules.len(), 2, "each closed port by itself");
     assert_eq!(ports(&rules[0]), [(vec![9080], vec![])]);
@@ -87,7 +136,11 @@ fn ports_that_differ_make_a_policy_of_their_own() {
 
     let inherited = mesh(&[
         ("default", "d", "{mtls: {mode: STRICT}}"),
-        ("default", "own", &spec("UNSET", "{9080: {mode: PERMISSIVE}}")),
+        (
+            "default",
+            "own",
+            &spec("UNSET", "{9080: {mode: PERMISSIVE}}"),
+        ),
     ]);
     assert_eq!(names(&inherited), [converted]);
     assert_eq!(ports(&inherited.policy(converted).rules[0]).len(), 2);
@@ -105,6 +158,16 @@ fn the_oldest_wins_and_the_other_is_told() {
 {apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: b, namespace: default, creationTimestamp: '2026-01-01T00:00:00Z'}, spec: {mtls: {mode: PERMISSIVE}}}",
     );
     assert!(names(&mesh).is_empty());
-    let said = |name| mesh.condition(Kind::PeerAuthentication, ("default", name), "ambit.io/Accepted").unwrap();
-    assert_eq!((said("a").1, said("b").1), ("Conflicted".into(), "Accepted".into()));
+    let said = |name| {
+        mesh.condition(
+            Kind::PeerAuthentication,
+            ("default", name),
+            "ambit.io/Accepted",
+        )
+        .unwrap()
+    };
+    assert_eq!(
+        (said("a").1, said("b").1),
+        ("Conflicted".into(), "Accepted".into())
+    );
 }

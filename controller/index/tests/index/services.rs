@@ -39,7 +39,10 @@ fn names_addresses_ports_and_aliases() {
     assert_eq!(mesh.aliases(key), ["/10.96.0.21"]);
     assert_eq!(mesh.audience(ADDRESS, key), Audience::Everyone);
     let reviews = mesh.service("default/reviews.default.svc.cluster.local");
-    assert_eq!(reviews.ports[0].target_port, 0, "named ports are the endpoints' matter");
+    assert_eq!(
+        reviews.ports[0].target_port, 0,
+        "named ports are the endpoints' matter"
+    );
 }
 
 #[test]
@@ -54,9 +57,15 @@ fn headless_external_and_missing_addresses_differ() {
     ] {
         let mesh = service(spec);
         assert!(!mesh.has(ADDRESS, KEY));
-        let said = mesh.condition(Kind::Service, ("ns", "s"), "ambit.io/Accepted").unwrap();
+        let said = mesh
+            .condition(Kind::Service, ("ns", "s"), "ambit.io/Accepted")
+            .unwrap();
         assert_eq!(said.0, "False");
-        assert!(said.2.starts_with("spec.clusterIP: ") && said.2.contains(word), "{}", said.2);
+        assert!(
+            said.2.starts_with("spec.clusterIP: ") && said.2.contains(word),
+            "{}",
+            said.2
+        );
     }
 }
 
@@ -74,7 +83,11 @@ fn families_follow_the_spec_and_udp_is_left_out() {
 #[test]
 fn load_balancing_says_what_the_spec_prefers() {
     use Scope::{Network, Node, Region, Subzone, Zone};
-    let of = |extra: &str| service(&format!("{{clusterIP: 10.96.0.5, {extra}}}")).service(KEY).load_balancing;
+    let of = |extra: &str| {
+        service(&format!("{{clusterIP: 10.96.0.5, {extra}}}"))
+            .service(KEY)
+            .load_balancing
+    };
     let expect = |mode: Mode, scopes: &[Scope], health: HealthPolicy| {
         Some(LoadBalancing {
             mode: mode.into(),
@@ -84,14 +97,24 @@ fn load_balancing_says_what_the_spec_prefers() {
     };
     let healthy = HealthPolicy::OnlyHealthy;
     assert_eq!(of("ports: []"), None);
-    assert_eq!(of("internalTrafficPolicy: Local"), expect(Mode::Strict, &[Node], healthy));
+    assert_eq!(
+        of("internalTrafficPolicy: Local"),
+        expect(Mode::Strict, &[Node], healthy)
+    );
     for near in ["PreferClose", "PreferSameZone"] {
         let near = of(&format!("trafficDistribution: {near}"));
-        assert_eq!(near, expect(Mode::Failover, &[Network, Region, Zone], healthy));
+        assert_eq!(
+            near,
+            expect(Mode::Failover, &[Network, Region, Zone], healthy)
+        );
     }
     assert_eq!(
         of("trafficDistribution: PreferSameNode"),
-        expect(Mode::Failover, &[Network, Region, Zone, Subzone, Node], healthy)
+        expect(
+            Mode::Failover,
+            &[Network, Region, Zone, Subzone, Node],
+            healthy
+        )
     );
     assert_eq!(
         of("publishNotReadyAddresses: true"),
@@ -106,7 +129,13 @@ fn a_change_of_one_service_changes_one_resource() {
         "{apiVersion: v1, kind: Service, metadata: {name: ratings, namespace: default},
           spec: {clusterIP: 10.96.0.99, selector: {app: ratings}, ports: [{name: http, port: 9080}, {name: tcp-raw, port: 9000}, {port: 9001}]}}",
     );
-    assert_eq!(mesh.changed, [(ADDRESS, "default/ratings.default.svc.cluster.local".to_owned())]);
+    assert_eq!(
+        mesh.changed,
+        [(
+            ADDRESS,
+            "default/ratings.default.svc.cluster.local".to_owned()
+        )]
+    );
     mesh.delete(Kind::Service, "default", "ratings");
     assert!(!mesh.has(ADDRESS, "default/ratings.default.svc.cluster.local"));
     assert_eq!(mesh.pod("default", "ratings-v1").services.len(), 0);

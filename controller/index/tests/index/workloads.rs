@@ -7,21 +7,33 @@ use ambit_crds::Kind;
 fn a_captured_ready_pod() {
     let mesh = Mesh::new(include_str!("../fixtures/bookinfo.yaml"));
     let w = mesh.pod("default", "reviews-v1");
-    assert_eq!((&*w.name, &*w.namespace, &*w.node), ("reviews-v1", "default", "n1"));
+    assert_eq!(
+        (&*w.name, &*w.namespace, &*w.node),
+        ("reviews-v1", "default", "n1")
+    );
     assert_eq!(w.addresses, [vec![10, 244, 1, 10]]);
     assert_eq!(w.tunnel_protocol(), TunnelProtocol::Hbone);
     assert!(!w.native_tunnel);
     assert_eq!(w.service_account, "bookinfo-reviews");
     assert_eq!(w.trust_domain, "", "the default trust domain is left out");
-    assert_eq!((&*w.canonical_name, &*w.canonical_revision), ("reviews", "v1"));
-    assert_eq!((w.workload_type(), &*w.workload_name), (WorkloadType::Pod, "reviews-v1"));
+    assert_eq!(
+        (&*w.canonical_name, &*w.canonical_revision),
+        ("reviews", "v1")
+    );
+    assert_eq!(
+        (w.workload_type(), &*w.workload_name),
+        (WorkloadType::Pod, "reviews-v1")
+    );
     assert_eq!(w.status(), WorkloadStatus::Healthy);
     assert_eq!(w.cluster_id, "Kubernetes");
     let locality = w.locality.unwrap();
     assert_eq!((&*locality.region, &*locality.zone), ("r", "z1"));
     let ports = &w.services["default/reviews.default.svc.cluster.local"].ports;
     assert_eq!((ports[0].service_port, ports[0].target_port), (9080, 9080));
-    assert_eq!(mesh.aliases("Kubernetes//Pod/default/reviews-v1"), ["/10.244.1.10"]);
+    assert_eq!(
+        mesh.aliases("Kubernetes//Pod/default/reviews-v1"),
+        ["/10.244.1.10"]
+    );
 }
 
 #[test]
@@ -32,7 +44,10 @@ fn an_unready_pod_outside_the_mesh() {
     assert_eq!(w.status(), WorkloadStatus::Unhealthy);
     assert_eq!(w.service_account, "default");
     let ports = &w.services["default/reviews.default.svc.cluster.local"].ports;
-    assert_eq!(ports[0].target_port, 9081, "each pod resolves a named port itself");
+    assert_eq!(
+        ports[0].target_port, 9081,
+        "each pod resolves a named port itself"
+    );
     assert_eq!(w.locality, None);
 }
 
@@ -63,12 +78,20 @@ fn host_network_native_tunnel_and_deletion_show() {
     let up = "{podIPs: [{ip: 10.0.0.1}], conditions: [{type: Ready, status: 'True'}]}";
     let host = pod(", hostNetwork: true", up, "");
     assert_eq!(host.pod("ns", "p").network_mode(), NetworkMode::HostNetwork);
-    assert!(host.aliases("Kubernetes//Pod/ns/p").is_empty(), "its address is its node's");
+    assert!(
+        host.aliases("Kubernetes//Pod/ns/p").is_empty(),
+        "its address is its node's"
+    );
     let native = pod("", up, ", labels: {networking.istio.io/tunnel: http}").pod("ns", "p");
     assert!(native.native_tunnel && native.tunnel_protocol() == TunnelProtocol::Hbone);
     let going = pod("", up, ", deletionTimestamp: '2026-01-01T00:00:00Z'").pod("ns", "p");
     assert_eq!(going.status(), WorkloadStatus::Unhealthy);
-    let pending = pod("", up, ", annotations: {ambient.istio.io/redirection: pending}").pod("ns", "p");
+    let pending = pod(
+        "",
+        up,
+        ", annotations: {ambient.istio.io/redirection: pending}",
+    )
+    .pod("ns", "p");
     assert_eq!(pending.tunnel_protocol(), TunnelProtocol::None);
 }
 
@@ -97,7 +120,10 @@ endpoints:
     assert_eq!(first.status(), WorkloadStatus::Healthy);
     let port = first.services["ns/api.ns.svc.cluster.local"].ports[0];
     assert_eq!((port.service_port, port.target_port), (443, 6443));
-    assert_eq!(mesh.workload(&uid("192.168.0.2")).status(), WorkloadStatus::Unhealthy);
+    assert_eq!(
+        mesh.workload(&uid("192.168.0.2")).status(),
+        WorkloadStatus::Unhealthy
+    );
     assert!(!mesh.has(ADDRESS, &uid("10.0.0.9")));
     mesh.delete(Kind::Service, "ns", "api");
     assert!(mesh.names(ADDRESS).is_empty());

@@ -29,8 +29,8 @@ enum SessionError {
     Unasked,
     #[error("the proxy does not speak ZDS")]
     Wire(#[source] wire::WireError),
-    #[error("the agent has too much to say to this proxy")]
-    Overrun,
+    #[error("the agent ended the session")]
+    Dismissed,
 }
 
 /// Serves one proxy until it goes; says so in the end.
@@ -78,7 +78,7 @@ impl Session {
             };
             match command {
                 Some(command) => self.obey(command).await?,
-                None => return Err(SessionError::Overrun),
+                None => return Err(SessionError::Dismissed),
             }
         }
     }

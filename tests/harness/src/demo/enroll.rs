@@ -25,8 +25,8 @@ pub async fn run(scene: &Scene<'_>, report: &mut Report) -> anyhow::Result<()> {
     report.check(Check::new(
         "pods captured while they run",
         pods,
-        "all 8 of the namespace",
-        pods == 8,
+        "all 7 of the namespace",
+        pods == 7,
     ));
     report.check(survived(held, "connections that were open before").await?);
     for check in sealed(scene).await? {

@@ -22,8 +22,8 @@ pub async fn run(scene: &Scene<'_>, report: &mut Report) -> anyhow::Result<()> {
     report.check(Check::new(
         "pods released while they run",
         pods,
-        "all 8 of the namespace",
-        pods == 8,
+        "all 7 of the namespace",
+        pods == 7,
     ));
     report.check(survived(held, "connections that were open in the mesh").await?);
     let capture = scene.lab.capture(&scene.marker)?;

@@ -9,7 +9,7 @@ use crate::lab::DaemonKind;
 use crate::names::NodeNumber;
 use crate::wait::until;
 
-/// Runs the step.
+/// Runs the step; the policy is gone afterwards.
 ///
 /// # Errors
 /// What kept it from going on.
@@ -17,7 +17,21 @@ pub async fn run(scene: &Scene<'_>, report: &mut Report) -> anyhow::Result<()> {
     report.check(plaintext::outsider(scene).await?);
     report.note("cp policy/deny-outsider.yaml DIR");
     scene.apply(&["policy/deny-outsider.yaml"])?;
-    let refused = until("the outsider refused", SOON, || async {
+    let refused = refused(scene, report).await;
+    scene.lab.remove("deny-outsider")?;
+    refused?;
+    until("the outsider let in again", SOON, || async {
+        let check = plaintext::outsider(scene)
+            .await
+            .map_err(|e| format!("{e:#}"))?;
+        if check.held { Ok(()) } else { Err(check.seen) }
+    })
+    .await?;
+    Ok(())
+}
+
+async fn refused(scene: &Scene<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let answer = until("the outsider refused", SOON, || async {
         let check = plaintext::outsider(scene)
             .await
             .map_err(|e| format!("{e:#}"))?;
@@ -30,7 +44,7 @@ pub async fn run(scene: &Scene<'_>, report: &mut Report) -> anyhow::Result<()> {
     .await?;
     report.check(Check::new(
         "the outsider asks again",
-        refused,
+        answer,
         "no answer",
         true,
     ));
@@ -42,14 +56,6 @@ pub async fn run(scene: &Scene<'_>, report: &mut Report) -> anyhow::Result<()> {
         "who was refused, by which policy and rule",
         line.contains("deny-outsider"),
     ));
-    scene.lab.remove("deny-outsider")?;
-    until("the outsider let in again", SOON, || async {
-        let check = plaintext::outsider(scene)
-            .await
-            .map_err(|e| format!("{e:#}"))?;
-        if check.held { Ok(()) } else { Err(check.seen) }
-    })
-    .await?;
     Ok(())
 }
 
@@ -65,12 +71,16 @@ pub async fn log_line(scene: &Scene<'_>) -> anyhow::Result<String> {
     let from = from.to_string();
     let node = DaemonKind::Ztunnel(NodeNumber::new(1));
     let line = until("a log line about the refusal", SOON, || async {
+        // The first refusal may have been of a connection that was there before the policy.
+        let check = plaintext::outsider(scene)
+            .await
+            .map_err(|e| format!("{e:#}"))?;
         let log = scene.lab.log(node);
         let found = log
             .lines()
             .rev()
             .find(|line| line.contains("deny-outsider") && line.contains(&from));
-        found.map(str::to_owned).ok_or("none")
+        found.map(str::to_owned).ok_or(check.seen)
     })
     .await?;
     Ok(line)

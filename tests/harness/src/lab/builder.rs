@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +102,7 @@ impl LabBuilder {
     /// [`LabError`]; what was made is removed.
     pub async fn up(self) -> Result<Lab, LabError> {
         let name: LabName = self.name.parse()?;
-        if !nix::unistd::geteuid().is_root() {
+        if !super::is_root() {
             return Err(LabError::NotRoot);
         }
         claim(&name)?;
@@ -135,6 +136,7 @@ impl LabBuilder {
             daemons: Vec::new(),
             cluster,
             pods: Arc::new(Pods::default()),
+            services: Vec::new(),
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
         };
@@ -201,8 +203,13 @@ impl LabBuilder {
             source,
         })?;
         lab.tasks.spawn(dns.serve(lab.cluster.clone()));
-        lab.tasks
-            .spawn(super::observe::keep_services(netns, lab.cluster.clone()));
+        let (applied, services) = watch::channel(Arc::default());
+        lab.services.push(services);
+        lab.tasks.spawn(super::observe::keep_services(
+            netns,
+            lab.cluster.clone(),
+            applied,
+        ));
         lab.tasks.spawn(kubelet::run(
             node.clone(),
             lab.cluster.clone(),

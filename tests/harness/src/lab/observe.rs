@@ -8,20 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ambit_api::ports;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 use tracing::warn;
 
 use super::daemon::{Daemon, DaemonKind};
 use super::{Lab, LabError};
-use crate::cluster::{Cluster, Key};
+use crate::cluster::{Cluster, Key, PodView};
 use crate::fetch::{self, HttpError};
 use crate::kubelet::status::PodEntry;
-use crate::names::{CLUSTER_DOMAIN, NetnsName, NodeNumber, controller_http, xds_address};
+use crate::names::{NetnsName, NodeNumber, controller_http, xds_address};
 use crate::process::Spec;
 use crate::prometheus::Scrape;
 use crate::wait::{NotYet, until};
 use crate::wire::Capture;
-use crate::{netns, service_nat, tool};
+use crate::{feed, netns, service_nat, tool};
 
 /// How long a daemon may take to become ready.
 const READY: Duration = Duration::from_secs(30);
@@ -47,31 +48,60 @@ impl Lab {
         self.pods.subscribe()
     }
 
-    /// Waits until every pod of the directory that is bound to a node of the lab is ready.
+    /// Waits until every pod of the directory that is bound to a node of the lab is ready, and the Services of
+    /// every node lead to them.
     ///
     /// # Errors
     /// [`NotYet`] with the pods that are not, and why.
     pub async fn pods_ready(&self, limit: Duration) -> Result<(), NotYet> {
+        // What was applied just now may not have been noticed yet.
+        let wanted = feed::read(&self.directory).await.unwrap_or_default();
         until("all pods ready", limit, || async {
             let (cluster, pods) = (self.cluster(), self.pods());
-            let waiting: Vec<String> = cluster
-                .pods
-                .keys()
-                .filter(|key| pods.get(*key).is_none_or(|entry| !entry.state.ready))
-                .map(|key| {
-                    let why = pods
-                        .get(key)
-                        .map_or("not started", |entry| entry.state.message.as_str());
-                    format!("{}/{}: {why}", key.0, key.1)
-                })
+            let here = |pod: &Pod| {
+                let node = PodView(pod).node();
+                self.nodes.iter().any(|n| node == Some(&n.name))
+            };
+            let unnoticed = wanted.pods.iter().filter(|(key, pod)| {
+                here(pod)
+                    && cluster
+                        .pods
+                        .get(*key)
+                        .is_none_or(|known| known.spec != pod.spec)
+            });
+            let mut waiting: Vec<String> = unnoticed
+                .map(|(key, _)| format!("{}/{}: not noticed", key.0, key.1))
                 .collect();
-            if waiting.is_empty() && !cluster.pods.is_empty() {
+            let known = cluster.pods.iter().filter(|(_, pod)| here(pod));
+            waiting.extend(known.filter_map(|(key, _)| self.why_not_ready(key, pods.get(key))));
+            if waiting.is_empty() && !pods.is_empty() {
                 Ok(())
             } else {
                 Err(waiting)
             }
         })
         .await
+    }
+
+    fn why_not_ready(&self, key: &Key, entry: Option<&PodEntry>) -> Option<String> {
+        let why = match entry {
+            None => "not started",
+            Some(entry) if !entry.state.ready => entry.state.message.as_str(),
+            Some(_) => {
+                let known = |services: &watch::Receiver<Arc<Cluster>>| {
+                    services
+                        .borrow()
+                        .pods
+                        .get(key)
+                        .is_some_and(|pod| PodView(pod).ready())
+                };
+                if self.services.iter().all(known) {
+                    return None;
+                }
+                "Services do not lead to it yet"
+            }
+        };
+        Some(format!("{}/{}: {why}", key.0, key.1))
     }
 
     /// The address of a pod that has one.
@@ -222,22 +252,31 @@ impl Lab {
     }
 }
 
-/// Keeps a node's Service rules as the cluster is, until dropped.
-pub(super) async fn keep_services(netns: NetnsName, mut cluster: watch::Receiver<Arc<Cluster>>) {
-    let mut applied = String::new();
+/// Keeps a node's Service rules as the cluster is, until dropped. `applied` has what they were made from.
+pub(super) async fn keep_services(
+    netns: NetnsName,
+    mut cluster: watch::Receiver<Arc<Cluster>>,
+    applied: watch::Sender<Arc<Cluster>>,
+) {
+    let mut last = String::new();
     loop {
-        let script = service_nat::script(&cluster.borrow_and_update().clone());
-        if script != applied {
+        let now = cluster.borrow_and_update().clone();
+        let script = service_nat::script(&now);
+        if script != last {
             let (at, text) = (netns.clone(), script.clone());
-            let done = tokio::task::spawn_blocking(move || tool::nft(&at, &text)).await;
-            match done {
-                Ok(Ok(())) => applied = script,
-                Ok(Err(error)) => warn!(
-                    error = &error as &dyn std::error::Error,
-                    "services not applied"
-                ),
+            match tokio::task::spawn_blocking(move || tool::nft(&at, &text)).await {
+                Ok(Ok(())) => last = script.clone(),
+                Ok(Err(error)) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "services not applied"
+                    );
+                }
                 Err(_) => return,
             }
+        }
+        if script == last {
+            applied.send_replace(now);
         }
         if cluster.changed().await.is_err() {
             return;

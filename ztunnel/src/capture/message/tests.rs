@@ -81,7 +81,8 @@ fn hello_and_acks_are_plain_zds_to_upstream() {
     let hello = zds::ZdsHello::decode(&*hello(3)).unwrap();
     assert_eq!((hello.version, hello.ambit.unwrap().workers), (1, 3));
     assert_eq!(ack(None), [0x0a, 0x00], "ack with an empty error");
-    let held = zds::WorkloadResponse::decode(&*ack_held(&[Role::Hbone], 2)).unwrap();
+    let held = HeldSockets { roles: vec![Role::Hbone], first: 0, workers: 2, more: false };
+    let held = zds::WorkloadResponse::decode(&*ack_held(&held)).unwrap();
     let zds::workload_response::Payload::Ack(held) = held.payload.unwrap();
     let held = held.held.unwrap();
     assert_eq!((held.roles, held.workers), (vec![3], 2));

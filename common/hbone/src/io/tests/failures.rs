@@ -45,30 +45,29 @@ fn a_stream_dropped_by_the_client_is_a_reset_at_the_server() {
         let world = World::new().await;
         let (a, b) = duplex(256 * 1024);
         let expected = world.expected();
-        let (tunnel, server) = tokio::join!(
-            connect(a, &world.client, &expected, &world.settings),
-            async {
-                let server = accept(b, &world.server, &world.settings).await.unwrap();
-                let (tell, told) = tokio::sync::oneshot::channel();
-                let tell = Rc::new(RefCell::new(Some(tell)));
-                let serve = server.serve(std::future::pending(), move |incoming| {
-                    let tell = tell.clone();
-                    async move {
-                        let mut io = incoming.accept(None).unwrap().into_io();
-                        let result = io.read_to_end(&mut Vec::new()).await;
-                        tell.take().unwrap().send(result).unwrap();
-                    }
-                });
-                tokio::task::spawn_local(serve);
-                told
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let mut tell = Some(tell);
+        let (svid, settings) = (world.server.clone(), world.settings.clone());
+        let handler = move |incoming: Incoming| {
+            let tell = tell.take().unwrap();
+            async move {
+                let mut io = incoming.accept(None).unwrap().into_io();
+                let result = io.read_to_end(&mut Vec::new()).await;
+                tell.send(result).unwrap();
             }
-        );
+        };
+        let mut serve = JoinSet::new();
+        serve.spawn_local(async move {
+            let tunnel = accept(b, &svid, &settings).await.unwrap();
+            let _ = tunnel.serve(std::future::pending(), handler).await;
+        });
+        let tunnel = connect(a, &world.client, &expected, &world.settings).await;
         let tunnel = tunnel.unwrap();
         let opened = tunnel.open(&request("10.0.0.2:80")).await.unwrap();
         assert_eq!(tunnel.streams(), 1);
         drop(opened);
         assert_eq!(tunnel.streams(), 0);
-        let error = server.await.unwrap().unwrap_err();
+        let error = told.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     });
 }
@@ -81,7 +80,13 @@ fn a_silent_peer_costs_no_more_than_each_stage_allows() {
         let (io, _silent) = duplex(64 * 1024);
         let error = connect(io, &world.client, &expected, &world.settings).await;
         assert!(
-            matches!(error, Err(DialError::Timeout { stage: Stage::Tls, .. })),
+            matches!(
+                error,
+                Err(DialError::Timeout {
+                    stage: Stage::Tls,
+                    ..
+                })
+            ),
             "{error:?}"
         );
 
@@ -90,7 +95,13 @@ fn a_silent_peer_costs_no_more_than_each_stage_allows() {
         let near = connect(io, &world.client, &expected, &world.settings);
         let (error, _no_h2) = tokio::join!(near, far);
         assert!(
-            matches!(error, Err(DialError::Timeout { stage: Stage::H2, .. })),
+            matches!(
+                error,
+                Err(DialError::Timeout {
+                    stage: Stage::H2,
+                    ..
+                })
+            ),
             "{error:?}"
         );
 
@@ -106,7 +117,13 @@ fn a_silent_peer_costs_no_more_than_each_stage_allows() {
         let error = pool.open(&world.key(), &world.client, stuck, &open).await;
         match error.unwrap_err() {
             OpenError::Dial(error) => assert!(
-                matches!(*error, DialError::Timeout { stage: Stage::Connect, .. }),
+                matches!(
+                    *error,
+                    DialError::Timeout {
+                        stage: Stage::Connect,
+                        ..
+                    }
+                ),
                 "{error:?}"
             ),
             other => panic!("{other:?}"),
@@ -137,16 +154,13 @@ fn a_peer_that_vanishes_is_noticed_by_ping_and_its_streams_break() {
         let opened = world.open(&pool, "10.0.0.2:80").await.unwrap();
         let start = tokio::time::Instant::now();
         world.cut.send_replace(true);
-        eprintln!("cut");
         let mut io = opened.stream.into_io();
         let error = io.read(&mut [0; 8]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
-        eprintln!("err");
         let bound = world.settings.ping_interval + world.settings.ping_timeout;
         assert!(start.elapsed() <= bound + Duration::from_secs(1));
-        eprintln!("uncut {:?}", pool.tunnels());
         world.cut.send_replace(false);
-        let o = world.open(&pool, "10.0.0.2:80").await; eprintln!("{o:?}"); let mut io = o.unwrap().stream.into_io(); io.write_all(b"hello").await.unwrap(); eprintln!("written"); io.read_exact(&mut [0; 5]).await.unwrap(); eprintln!("read");
+        echoes(world.open(&pool, "10.0.0.2:80").await.unwrap()).await;
         assert_eq!(world.dials.get(), 2);
     });
 }
@@ -169,10 +183,12 @@ fn identities_are_refused_on_both_sides() {
 
         let foreign = SpiffeId::new("elsewhere", "default", "client");
         world.client = Arc::new(world.ca.svid(&foreign, HOUR).await.unwrap());
-        let error = world.open(&pool, "10.0.0.2:80").await.unwrap_err();
-        match error {
+        match world.open(&pool, "10.0.0.2:80").await.unwrap_err() {
             OpenError::Dial(e) => {
-                assert!(matches!(&*e, DialError::Tls(TlsError::Refused { .. })), "{e:?}");
+                assert!(
+                    matches!(&*e, DialError::Tls(TlsError::Refused { .. })),
+                    "{e:?}"
+                );
             }
             other => panic!("{other:?}"),
         }

@@ -68,7 +68,10 @@ fn six_waiters_for_a_dead_peer_fail_together_with_one_dial() {
         };
         let start = tokio::time::Instant::now();
         let opens = (0..6).map(|_| async {
-            let error = pool.open(&key, &world.client, &dead, &open).await.unwrap_err();
+            let error = pool
+                .open(&key, &world.client, &dead, &open)
+                .await
+                .unwrap_err();
             (error, start.elapsed())
         });
         let results = futures::future::join_all(opens).await;
@@ -152,7 +155,9 @@ fn idle_tunnels_are_let_go_and_busy_ones_are_not() {
         let mut other = world.key();
         other.from = 2;
         let open = request("10.0.0.2:80");
-        let idle = pool.open(&other, &world.client, || world.dial(), &open).await;
+        let idle = pool
+            .open(&other, &world.client, || world.dial(), &open)
+            .await;
         echoes(idle.unwrap()).await;
         tokio::time::advance(Duration::from_secs(200)).await;
         assert_eq!(pool.tunnels().len(), 2, "not yet");

@@ -9,7 +9,10 @@ fn authorities_parse_in_their_three_forms() {
         ("10.0.0.1:80", "10.0.0.1:80"),
         ("[fd00::1]:8080", "[fd00::1]:8080"),
         ("[::ffff:10.0.0.1]:80", "10.0.0.1:80"),
-        ("Web.Default.svc.cluster.local:65535", "web.default.svc.cluster.local:65535"),
+        (
+            "Web.Default.svc.cluster.local:65535",
+            "web.default.svc.cluster.local:65535",
+        ),
         ("web.default.svc.:1", "web.default.svc:1"),
         ("_tcp.web:80", "_tcp.web:80"),
     ] {
@@ -23,10 +26,35 @@ fn what_is_not_an_authority_is_refused() {
     let long = format!("{}:80", "a".repeat(64));
     let longer = format!("{}a:80", "a.".repeat(127));
     for text in [
-        "", ":", ":80", "a", "a:", "a:0", "a:65536", "a:+80", "a:080000", "a: 80", "10.0.0.1",
-        "10.0.0.1:", "10.0.0.256:80", "10.0.0:80", "::1:80", "[::1]", "[::1]80", "[::1:80",
-        "[10.0.0.1]:80", "[fe80::1%eth0]:80", "user@web:80", "web/x:80", "a..b:80", ".a:80",
-        "web :80", "wéb:80", "a,b:80", &long, &longer,
+        "",
+        ":",
+        ":80",
+        "a",
+        "a:",
+        "a:0",
+        "a:65536",
+        "a:+80",
+        "a:080000",
+        "a: 80",
+        "10.0.0.1",
+        "10.0.0.1:",
+        "10.0.0.256:80",
+        "10.0.0:80",
+        "::1:80",
+        "[::1]",
+        "[::1]80",
+        "[::1:80",
+        "[10.0.0.1]:80",
+        "[fe80::1%eth0]:80",
+        "user@web:80",
+        "web/x:80",
+        "a..b:80",
+        ".a:80",
+        "web :80",
+        "wéb:80",
+        "a,b:80",
+        &long,
+        &longer,
     ] {
         assert!(text.parse::<Authority>().is_err(), "{text}");
     }

@@ -30,8 +30,12 @@ pub(super) fn header_ops(field: &str, m: Option<pb::HeaderOps>) -> Result<Header
             ops.set.push(header(&field, &h)?);
         }
     }
-    ops.add = each(&format!("{field}.add"), m.add, |field, h: pb::Header| header(field, &h))?;
-    ops.remove = each(&format!("{field}.remove"), m.remove, |field, n: String| name(field, &n))?;
+    ops.add = each(&format!("{field}.add"), m.add, |field, h: pb::Header| {
+        header(field, &h)
+    })?;
+    ops.remove = each(&format!("{field}.remove"), m.remove, |field, n: String| {
+        name(field, &n)
+    })?;
     Ok(ops)
 }
 
@@ -42,7 +46,9 @@ fn header(field: &str, m: &pb::Header) -> Result<(HeaderName, HeaderValue), Conv
 }
 
 fn authority(field: &str, value: &str) -> Result<Authority, ConvertError> {
-    value.parse().map_err(|_| ConvertError::new(field, format!("`{value}` is not a host")))
+    value
+        .parse()
+        .map_err(|_| ConvertError::new(field, format!("`{value}` is not a host")))
 }
 
 pub(super) fn rewrite(field: &str, m: pb::Rewrite) -> Result<Rewrite, ConvertError> {
@@ -59,8 +65,13 @@ pub(super) fn rewrite(field: &str, m: pb::Rewrite) -> Result<Rewrite, ConvertErr
         }
     };
     let host = Some(m.authority).filter(|a| !a.is_empty());
-    let host = host.map(|a| authority(&format!("{field}.authority"), &a)).transpose()?;
-    Ok(Rewrite { path, authority: host })
+    let host = host
+        .map(|a| authority(&format!("{field}.authority"), &a))
+        .transpose()?;
+    Ok(Rewrite {
+        path,
+        authority: host,
+    })
 }
 
 pub(super) fn redirect(field: &str, m: pb::Redirect) -> Result<Redirect, ConvertError> {
@@ -71,9 +82,14 @@ pub(super) fn redirect(field: &str, m: pb::Redirect) -> Result<Redirect, Convert
         Path::SegmentPrefix(v) => PathRewrite::SegmentPrefix(v),
     });
     let given = Some(m.authority).filter(|a| !a.is_empty());
-    let given = given.map(|a| authority(&format!("{field}.authority"), &a)).transpose()?;
+    let given = given
+        .map(|a| authority(&format!("{field}.authority"), &a))
+        .transpose()?;
     let derived = match m.port_from {
-        None => given.as_ref().and_then(Authority::port_u16).map(RedirectPort::Fixed),
+        None => given
+            .as_ref()
+            .and_then(Authority::port_u16)
+            .map(RedirectPort::Fixed),
         Some(PortFrom::Port(p)) => Some(RedirectPort::Fixed(port(&format!("{field}.port"), p)?)),
         Some(PortFrom::DerivePort(d)) => Some(match DerivePort::try_from(d) {
             Ok(DerivePort::FromProtocolDefault) => RedirectPort::ProtocolDefault,
@@ -91,7 +107,10 @@ pub(super) fn redirect(field: &str, m: pb::Redirect) -> Result<Redirect, Convert
     };
     let code = if m.code == 0 { 301 } else { m.code };
     if ![301, 302, 303, 307, 308].contains(&code) {
-        return Err(ConvertError::new(format!("{field}.code"), format!("{code} is no redirect")));
+        return Err(ConvertError::new(
+            format!("{field}.code"),
+            format!("{code} is no redirect"),
+        ));
     }
     Ok(Redirect {
         path,
@@ -107,7 +126,10 @@ pub(super) fn direct_response(
     m: pb::DirectResponse,
 ) -> Result<DirectResponse, ConvertError> {
     let status = status(&format!("{field}.status"), m.status)?;
-    Ok(DirectResponse { status, body: m.body.into() })
+    Ok(DirectResponse {
+        status,
+        body: m.body.into(),
+    })
 }
 
 /// `None`: zero attempts switch retries off.
@@ -116,9 +138,11 @@ pub(super) fn retry(field: &str, m: pb::Retry) -> Result<Option<Retry>, ConvertE
         return Ok(None);
     }
     let on = each(&format!("{field}.on"), m.on, retry_on)?;
-    let status_codes = each(&format!("{field}.status_codes"), m.status_codes, |field, code| {
-        status(field, code).map(|s| s.as_u16())
-    })?;
+    let status_codes = each(
+        &format!("{field}.status_codes"),
+        m.status_codes,
+        |field, code| status(field, code).map(|s| s.as_u16()),
+    )?;
     Ok(Some(Retry {
         attempts: m.attempts,
         per_try_timeout: millis(m.per_try_timeout_ms),
@@ -160,16 +184,30 @@ pub(super) fn fault(field: &str, m: pb::Fault) -> Result<Fault, ConvertError> {
                 AbortStatus::Http(status(&format!("{field}.abort.http"), code)?)
             }
             Some(Status::Grpc(code)) => AbortStatus::Grpc(code),
-            None => return Err(ConvertError::new(format!("{field}.abort"), "no status is set")),
+            None => {
+                return Err(ConvertError::new(
+                    format!("{field}.abort"),
+                    "no status is set",
+                ));
+            }
         };
-        Ok(Abort { status: given, share: PartsPerMillion::new(a.ppm) })
+        Ok(Abort {
+            status: given,
+            share: PartsPerMillion::new(a.ppm),
+        })
     });
-    Ok(Fault { delay, abort: abort.transpose()? })
+    Ok(Fault {
+        delay,
+        abort: abort.transpose()?,
+    })
 }
 
 pub(super) fn mirror(field: &str, m: pb::Mirror) -> Result<Mirror, ConvertError> {
     let cluster = cluster_name(&format!("{field}.cluster"), m.cluster)?;
-    Ok(Mirror { cluster, share: PartsPerMillion::new(m.ppm) })
+    Ok(Mirror {
+        cluster,
+        share: PartsPerMillion::new(m.ppm),
+    })
 }
 
 /// A final status: 1xx cannot be an answer.

@@ -9,9 +9,8 @@ use ambit_api::route as pb;
 
 pub(super) fn http_match(field: &str, m: pb::HttpMatch) -> Result<HttpMatch, ConvertError> {
     let sub = |name: &str| format!("{field}.{name}");
-    let text_at = |name: &str, m: Option<pb::StringMatch>| {
-        m.map(|m| text(&sub(name), m)).transpose()
-    };
+    let text_at =
+        |name: &str, m: Option<pb::StringMatch>| m.map(|m| text(&sub(name), m)).transpose();
     Ok(HttpMatch {
         path: m.path.map(|p| path(&sub("path"), p)).transpose()?,
         method: text_at("method", m.method)?,
@@ -27,13 +26,14 @@ fn path(field: &str, m: pb::PathMatch) -> Result<PathMatch, ConvertError> {
     let kind = match m.kind {
         Some(Kind::Exact(v)) => PathKind::Exact(v),
         Some(Kind::Prefix(v)) => PathKind::Prefix(v),
-        Some(Kind::SegmentPrefix(v)) => {
-            PathKind::SegmentPrefix(v.trim_end_matches('/').to_owned())
-        }
+        Some(Kind::SegmentPrefix(v)) => PathKind::SegmentPrefix(v.trim_end_matches('/').to_owned()),
         Some(Kind::Regex(v)) => PathKind::Regex(expression(&format!("{field}.regex"), &v)?),
         None => return Err(ConvertError::new(field, "no kind is set")),
     };
-    Ok(PathMatch { kind, ignore_case: m.ignore_case })
+    Ok(PathMatch {
+        kind,
+        ignore_case: m.ignore_case,
+    })
 }
 
 fn text(field: &str, m: pb::StringMatch) -> Result<TextMatch, ConvertError> {
@@ -55,11 +55,18 @@ fn header(field: &str, m: pb::HeaderMatch) -> Result<HeaderMatch, ConvertError> 
         ":scheme" => MatchedHeader::Scheme,
         name => MatchedHeader::Name(super::filters::name(&format!("{field}.name"), name)?),
     };
-    Ok(HeaderMatch { name, value: required(field, m.value)?, invert: m.invert })
+    Ok(HeaderMatch {
+        name,
+        value: required(field, m.value)?,
+        invert: m.invert,
+    })
 }
 
 fn query(field: &str, m: pb::QueryMatch) -> Result<QueryMatch, ConvertError> {
-    Ok(QueryMatch { value: required(field, m.value)?, name: m.name })
+    Ok(QueryMatch {
+        value: required(field, m.value)?,
+        name: m.name,
+    })
 }
 
 fn required(field: &str, m: Option<pb::StringMatch>) -> Result<TextMatch, ConvertError> {

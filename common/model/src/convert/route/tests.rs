@@ -7,13 +7,19 @@ fn text(kind: pb::string_match::Kind) -> Option<pb::StringMatch> {
 }
 
 fn base() -> pb::Router {
-    let cluster = pb::WeightedCluster { cluster: "ns/host/80".into(), weight: 1, ..Default::default() };
+    let cluster = pb::WeightedCluster {
+        cluster: "ns/host/80".into(),
+        weight: 1,
+        ..Default::default()
+    };
     pb::Router {
         gateway: "ns/waypoint".into(),
         service: "ns/host".into(),
         port: 80,
         http: vec![pb::HttpRoute {
-            action: Some(PbAction::Forward(pb::Forward { clusters: vec![cluster] })),
+            action: Some(PbAction::Forward(pb::Forward {
+                clusters: vec![cluster],
+            })),
             ..Default::default()
         }],
         ..Default::default()
@@ -35,8 +41,14 @@ fn a_router_becomes_what_it_says() {
     });
     m.http[0].request_headers = Some(pb::HeaderOps {
         set: vec![
-            pb::Header { name: "Host".into(), value: "other.example".into() },
-            pb::Header { name: "X-A".into(), value: "1".into() },
+            pb::Header {
+                name: "Host".into(),
+                value: "other.example".into(),
+            },
+            pb::Header {
+                name: "X-A".into(),
+                value: "1".into(),
+            },
         ],
         ..Default::default()
     });
@@ -50,12 +62,17 @@ fn a_router_becomes_what_it_says() {
     }];
     let router = router(m).unwrap();
     let route = &router.http[0];
-    assert_eq!(route.request_headers.authority.as_ref().unwrap().host(), "other.example");
+    assert_eq!(
+        route.request_headers.authority.as_ref().unwrap().host(),
+        "other.example"
+    );
     assert_eq!(route.request_headers.set[0].0, "x-a");
     let retry = route.retry.as_ref().unwrap();
     assert_eq!((retry.attempts, &retry.on[..]), (2, &[RetryOn::FiveXx][..]));
     assert_eq!(retry.backoff_base, Duration::from_millis(25));
-    let TextMatch::Regex(expression) = &route.matches[0].headers[0].value else { panic!() };
+    let TextMatch::Regex(expression) = &route.matches[0].headers[0].value else {
+        panic!()
+    };
     assert!(expression.matches(b"abc") && !expression.matches(b"xabc"));
 }
 
@@ -67,7 +84,10 @@ fn every_wrong_field_is_named() {
         field_of(m)
     };
     let route = |change: &dyn Fn(&mut pb::HttpRoute)| with(&|m| change(&mut m.http[0]));
-    let header = |name: &str, value: &str| pb::Header { name: name.into(), value: value.into() };
+    let header = |name: &str, value: &str| pb::Header {
+        name: name.into(),
+        value: value.into(),
+    };
     assert_eq!(with(&|m| m.port = 70_000), "port");
     assert_eq!(with(&|m| m.port = 0), "port");
     assert_eq!(with(&|m| m.service = "x".into()), "service");
@@ -76,43 +96,67 @@ fn every_wrong_field_is_named() {
     assert_eq!(
         route(&|r| {
             let kind = Some(pb::path_match::Kind::Regex("(".into()));
-            let path = Some(pb::PathMatch { kind, ignore_case: false });
-            r.matches = vec![pb::HttpMatch { path, ..Default::default() }];
+            let path = Some(pb::PathMatch {
+                kind,
+                ignore_case: false,
+            });
+            r.matches = vec![pb::HttpMatch {
+                path,
+                ..Default::default()
+            }];
         }),
         "http[0].matches[0].path.regex"
     );
     assert_eq!(
         route(&|r| {
             let set = vec![header("bad name", "x")];
-            r.request_headers = Some(pb::HeaderOps { set, ..Default::default() });
+            r.request_headers = Some(pb::HeaderOps {
+                set,
+                ..Default::default()
+            });
         }),
         "http[0].request_headers.set[0].name"
     );
     assert_eq!(
         route(&|r| {
             let add = vec![header("x", "a\nb")];
-            r.response_headers = Some(pb::HeaderOps { add, ..Default::default() });
+            r.response_headers = Some(pb::HeaderOps {
+                add,
+                ..Default::default()
+            });
         }),
         "http[0].response_headers.add[0].value"
     );
     assert_eq!(
         route(&|r| {
-            let regex = pb::RegexRewrite { pattern: "a".into(), substitution: "\\1".into() };
+            let regex = pb::RegexRewrite {
+                pattern: "a".into(),
+                substitution: "\\1".into(),
+            };
             let path = Some(pb::rewrite::Path::Regex(regex));
-            r.rewrite = Some(pb::Rewrite { path, ..Default::default() });
+            r.rewrite = Some(pb::Rewrite {
+                path,
+                ..Default::default()
+            });
         }),
         "http[0].rewrite.regex"
     );
     assert_eq!(
         route(&|r| {
-            let redirect = pb::Redirect { code: 404, ..Default::default() };
+            let redirect = pb::Redirect {
+                code: 404,
+                ..Default::default()
+            };
             r.action = Some(PbAction::Redirect(redirect));
         }),
         "http[0].redirect.code"
     );
     assert_eq!(
         route(&|r| {
-            let abort = Some(pb::fault::Abort { status: None, ppm: 1 });
+            let abort = Some(pb::fault::Abort {
+                status: None,
+                ppm: 1,
+            });
             r.fault = Some(pb::Fault { abort, delay: None });
         }),
         "http[0].fault.abort"

@@ -1,5 +1,7 @@
 use super::super::fixture::{backing, gateway, host, mesh, named, pod, port, svc, waypoint};
-use super::{Arrival, ArrivedConn, Authority, Decided, InboundDecision, SocketAddr, Snapshot, decide};
+use super::{
+    Arrival, ArrivedConn, Authority, Decided, InboundDecision, Snapshot, SocketAddr, decide,
+};
 use ambit_api::{security, workload as pb};
 use ambit_model::convert::authorization;
 use ambit_model::snapshot::Change;
@@ -17,7 +19,10 @@ fn arrive(s: &Snapshot, pod: &str, source: &str, authority: Option<&str>) -> Dec
                 Ok(address) => Authority::Address(address),
                 Err(_) => {
                     let (hostname, port) = a.rsplit_once(':').unwrap();
-                    Authority::Name { hostname: hostname.into(), port: port.parse().unwrap() }
+                    Authority::Name {
+                        hostname: hostname.into(),
+                        port: port.parse().unwrap(),
+                    }
                 }
             },
         },
@@ -25,7 +30,15 @@ fn arrive(s: &Snapshot, pod: &str, source: &str, authority: Option<&str>) -> Dec
     let port = if authority.is_some() { 15008 } else { 8080 };
     let local = SocketAddr::new(ip, port);
     let source = source.parse().unwrap();
-    decide(s, &ArrivedConn { destination, source, local, arrival })
+    decide(
+        s,
+        &ArrivedConn {
+            destination,
+            source,
+            local,
+            arrival,
+        },
+    )
 }
 
 fn brief(decided: &Decided) -> String {
@@ -51,15 +64,26 @@ fn authorities_are_checked_against_who_we_are() {
         protocol: pb::application_tunnel::Protocol::Proxy.into(),
         port: 15088,
     });
-    let web = backing(backing(pod("web", "10.0.0.2"), "web", vec![]), "named", vec![port(80, 9090)]);
+    let web = backing(
+        backing(pod("web", "10.0.0.2"), "web", vec![]),
+        "named",
+        vec![port(80, 9090)],
+    );
     let s = mesh(
         vec![web, wp_pod, sandwich],
-        vec![svc("web", "10.96.0.1"), customer, named_port, wp_svc, svc("else", "10.96.0.4")],
+        vec![
+            svc("web", "10.96.0.1"),
+            customer,
+            named_port,
+            wp_svc,
+            svc("else", "10.96.0.4"),
+        ],
     );
     let web = host("web") + ":80";
     let numbered = host("web") + ":81";
     let by_name = host("named") + ":80";
     let elsewhere = host("else") + ":80";
+    #[rustfmt::skip]
     let table = [
         ("web", Some("10.0.0.2:8080"), "10.0.0.2:8080 from 10.0.0.1"),
         ("web", Some("[::ffff:10.0.0.2]:8080"), "10.0.0.2:8080 from 10.0.0.1"),
@@ -86,7 +110,9 @@ fn authorities_are_checked_against_who_we_are() {
 #[test]
 fn strict_mutual_tls_is_a_policy_that_plaintext_fails() {
     let presence = security::StringMatch {
-        match_type: Some(security::string_match::MatchType::Presence(security::Presence {})),
+        match_type: Some(security::string_match::MatchType::Presence(
+            security::Presence {},
+        )),
     };
     let strict = security::Authorization {
         name: "istio_converted_static_strict".into(),
@@ -95,7 +121,10 @@ fn strict_mutual_tls_is_a_policy_that_plaintext_fails() {
         action: security::Action::Deny.into(),
         rules: vec![security::Rule {
             clauses: vec![security::Clause {
-                matches: vec![security::Match { not_principals: vec![presence], ..Default::default() }],
+                matches: vec![security::Match {
+                    not_principals: vec![presence],
+                    ..Default::default()
+                }],
             }],
         }],
         ..Default::default()
@@ -106,9 +135,20 @@ fn strict_mutual_tls_is_a_policy_that_plaintext_fails() {
     let known = unknown.apply([Change::Policy(authorization::from_proto(strict).unwrap())]);
     let plain = |s: &Snapshot| brief(&arrive(s, "web", "10.0.0.1:4000", None));
     let hbone = |s: &Snapshot| brief(&arrive(s, "web", "10.0.0.1:4000", Some("10.0.0.2:8080")));
-    assert_eq!(plain(&known), "401 deny explicitly denied by: istio-system/istio_converted_static_strict (rule 0)");
+    assert_eq!(
+        plain(&known),
+        "401 deny explicitly denied by: istio-system/istio_converted_static_strict (rule 0)"
+    );
     assert_eq!(hbone(&known), "10.0.0.2:8080 from 10.0.0.1");
-    assert_eq!(hbone(&unknown), "401 deny policy istio-system/istio_converted_static_strict is named by the workload and not known yet");
-    let trace = arrive(&known, "web", "10.0.0.1:4000", None).trace.to_string();
-    assert_eq!(trace, "the client is in plaintext, with no identity; explicitly denied by: istio-system/istio_converted_static_strict (rule 0)");
+    assert_eq!(
+        hbone(&unknown),
+        "401 deny policy istio-system/istio_converted_static_strict is named by the workload and not known yet"
+    );
+    let trace = arrive(&known, "web", "10.0.0.1:4000", None)
+        .trace
+        .to_string();
+    assert_eq!(
+        trace,
+        "the client is in plaintext, with no identity; explicitly denied by: istio-system/istio_converted_static_strict (rule 0)"
+    );
 }

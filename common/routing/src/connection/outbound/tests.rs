@@ -17,13 +17,19 @@ fn brief(snapshot: &Snapshot, source: &str, to: &str) -> String {
         Decision::Dial(u) => {
             let protocol = match &u.protocol {
                 Protocol::Tcp => "tcp".to_owned(),
-                Protocol::Hbone { expected, authority } => {
+                Protocol::Hbone {
+                    expected,
+                    authority,
+                } => {
                     let accounts: Vec<_> = expected.iter().map(|e| e.service_account()).collect();
                     format!("hbone {authority} as {}", accounts.join("|"))
                 }
             };
             let service = u.service.map_or("-".into(), |s| s.name.to_string());
-            format!("{:?} {} {protocol} {} {service}", u.via, u.address, u.workload.name)
+            format!(
+                "{:?} {} {protocol} {} {service}",
+                u.via, u.address, u.workload.name
+            )
         }
         Decision::PassThrough { to, .. } => format!("pass {to}"),
         Decision::Deny(denial) => format!("deny {denial}"),
@@ -93,6 +99,7 @@ fn assorted() -> Snapshot {
 #[test]
 fn each_destination_gets_its_next_hop() {
     let s = assorted();
+    #[rustfmt::skip]
     let table = [
         ("client", "10.96.0.1:80", "Direct 10.0.0.2:15008 hbone 10.0.0.2:8080 as web web web"),
         ("client", "[::ffff:10.96.0.1]:80", "Direct 10.0.0.2:15008 hbone 10.0.0.2:8080 as web web web"),
@@ -127,9 +134,15 @@ fn a_resolved_name_is_dialled_in_the_family_that_was_asked() {
     let mut w = backing(pod("by-name", ""), "external", vec![port(80, 8080)]);
     w.hostname = "db.example.com".into();
     w.tunnel_protocol = pb::TunnelProtocol::None.into();
-    let s = mesh(vec![pod("client", "10.0.0.1"), w], vec![svc("external", "10.96.0.1")]);
-    let mut conn =
-        CapturedConn::new(named(&s, "client"), "".into(), "10.96.0.1:80".parse().unwrap());
+    let s = mesh(
+        vec![pod("client", "10.0.0.1"), w],
+        vec![svc("external", "10.96.0.1")],
+    );
+    let mut conn = CapturedConn::new(
+        named(&s, "client"),
+        "".into(),
+        "10.96.0.1:80".parse().unwrap(),
+    );
     let answers = vec!["2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
     conn.resolved.insert("db.example.com".into(), answers);
     let Decision::Dial(u) = decide(&s, &conn, &mut StdRng::seed_from_u64(1)).decision else {
@@ -141,8 +154,11 @@ fn a_resolved_name_is_dialled_in_the_family_that_was_asked() {
 /// How often each endpoint was chosen in 2000 connections.
 fn spread(snapshot: &Snapshot) -> HashMap<String, u32> {
     let mut rng = StdRng::seed_from_u64(11);
-    let conn =
-        CapturedConn::new(named(snapshot, "client"), "".into(), "10.96.0.1:80".parse().unwrap());
+    let conn = CapturedConn::new(
+        named(snapshot, "client"),
+        "".into(),
+        "10.96.0.1:80".parse().unwrap(),
+    );
     let mut seen = HashMap::new();
     for _ in 0..2000 {
         let name = match decide(snapshot, &conn, &mut rng).decision {
@@ -168,7 +184,12 @@ fn capacity_is_the_share() {
         w
     };
     let s = mesh(
-        vec![pod("client", "10.0.0.1"), sized("a", "10.0.0.2", 3), sized("b", "10.0.0.3", 1), sized("c", "10.0.0.4", 0)],
+        vec![
+            pod("client", "10.0.0.1"),
+            sized("a", "10.0.0.2", 3),
+            sized("b", "10.0.0.3", 1),
+            sized("c", "10.0.0.4", 0),
+        ],
         vec![svc("web", "10.96.0.1")],
     );
     let seen = spread(&s);
@@ -181,7 +202,11 @@ fn health_and_locality_choose_the_endpoints() {
     use pb::load_balancing::{HealthPolicy, Mode, Scope};
     let at = |name: &str, ip: &str, region: &str, zone: &str, ready: bool| {
         let mut w = backing(pod(name, ip), "web", vec![]);
-        w.locality = Some(pb::Locality { region: region.into(), zone: zone.into(), ..Default::default() });
+        w.locality = Some(pb::Locality {
+            region: region.into(),
+            zone: zone.into(),
+            ..Default::default()
+        });
         w.status = i32::from(!ready);
         w
     };
@@ -206,11 +231,26 @@ fn health_and_locality_choose_the_endpoints() {
     };
     let scopes = [Scope::Region, Scope::Zone];
     let healthy = HealthPolicy::OnlyHealthy;
-    assert_eq!(chosen(&build(Mode::UnspecifiedMode, healthy, &[])), ["other-region", "same-region"]);
-    assert_eq!(chosen(&build(Mode::Failover, healthy, &scopes)), ["same-region"]);
-    assert_eq!(chosen(&build(Mode::Failover, healthy, &[Scope::Zone])), ["other-region"]);
-    assert_eq!(chosen(&build(Mode::Failover, HealthPolicy::AllowAll, &scopes)), ["same-zone-down"]);
-    assert_eq!(chosen(&build(Mode::Strict, healthy, &[Scope::Region])), ["same-region"]);
+    assert_eq!(
+        chosen(&build(Mode::UnspecifiedMode, healthy, &[])),
+        ["other-region", "same-region"]
+    );
+    assert_eq!(
+        chosen(&build(Mode::Failover, healthy, &scopes)),
+        ["same-region"]
+    );
+    assert_eq!(
+        chosen(&build(Mode::Failover, healthy, &[Scope::Zone])),
+        ["other-region"]
+    );
+    assert_eq!(
+        chosen(&build(Mode::Failover, HealthPolicy::AllowAll, &scopes)),
+        ["same-zone-down"]
+    );
+    assert_eq!(
+        chosen(&build(Mode::Strict, healthy, &[Scope::Region])),
+        ["same-region"]
+    );
     let none = chosen(&build(Mode::Strict, healthy, &scopes));
     assert!(none[0].contains("NoHealthyUpstream"), "{none:?}");
 }
@@ -219,7 +259,10 @@ fn health_and_locality_choose_the_endpoints() {
 fn weighted_waypoints_share_and_zero_weights_fall_back() {
     let (a_pod, a_svc) = waypoint("a", "10.96.0.8", "10.0.0.8");
     let (b_pod, b_svc) = waypoint("b", "10.96.0.9", "10.0.0.9");
-    let weighted = |name: &str, weight| pb::WeightedWaypoint { destination: Some(gateway(name)), weight };
+    let weighted = |name: &str, weight| pb::WeightedWaypoint {
+        destination: Some(gateway(name)),
+        weight,
+    };
     let build = |weights: [u32; 2]| {
         let mut web = svc("web", "10.96.0.1");
         web.waypoint = Some(gateway("b"));
@@ -238,7 +281,10 @@ fn weighted_waypoints_share_and_zero_weights_fall_back() {
 #[test]
 fn the_trace_tells_the_story_in_order() {
     let web = backing(pod("web", "10.0.0.2"), "web", vec![]);
-    let s = mesh(vec![pod("client", "10.0.0.1"), web], vec![svc("web", "10.96.0.1")]);
+    let s = mesh(
+        vec![pod("client", "10.0.0.1"), web],
+        vec![svc("web", "10.96.0.1")],
+    );
     assert_eq!(
         run(&s, "client", "10.96.0.1:80").trace.to_string(),
         "the app dialled 10.96.0.1:80; that is service shop/web.shop.svc.cluster.local; \

@@ -50,7 +50,10 @@ fn path(kind: &str, value: &str, ignore_case: bool) -> pb::HttpMatch {
         "segment" => Kind::SegmentPrefix(value),
         _ => Kind::Regex(value),
     });
-    pb::HttpMatch { path: Some(pb::PathMatch { kind, ignore_case }), ..Default::default() }
+    pb::HttpMatch {
+        path: Some(pb::PathMatch { kind, ignore_case }),
+        ..Default::default()
+    }
 }
 
 fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -66,7 +69,14 @@ fn view<'a>(target: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    RequestView { method: &Method::GET, scheme: "http", authority: "web:80", path, query, headers }
+    RequestView {
+        method: &Method::GET,
+        scheme: "http",
+        authority: "web:80",
+        path,
+        query,
+        headers,
+    }
 }
 
 fn takes_it(m: pb::HttpMatch, target: &str, given: &HeaderMap) -> Option<PathMatched> {
@@ -98,7 +108,11 @@ fn paths_match_as_the_table_says() {
         (pb::HttpMatch::default(), "*", Some(Prefix(0))),
     ];
     for (m, target, expected) in table {
-        assert_eq!(takes_it(m.clone(), target, &none), expected, "{m:?} {target}");
+        assert_eq!(
+            takes_it(m.clone(), target, &none),
+            expected,
+            "{m:?} {target}"
+        );
     }
 }
 
@@ -106,11 +120,18 @@ fn paths_match_as_the_table_says() {
 fn headers_and_queries_match_as_the_table_says() {
     let given = headers(&[("x-user", "ann"), ("accept", "a"), ("accept", "b")]);
     let header = |name: &str, kind: &str, value: &str, invert| pb::HttpMatch {
-        headers: vec![pb::HeaderMatch { name: name.into(), value: text(kind, value), invert }],
+        headers: vec![pb::HeaderMatch {
+            name: name.into(),
+            value: text(kind, value),
+            invert,
+        }],
         ..Default::default()
     };
     let query = |name: &str, kind: &str, value: &str| pb::HttpMatch {
-        query: vec![pb::QueryMatch { name: name.into(), value: text(kind, value) }],
+        query: vec![pb::QueryMatch {
+            name: name.into(),
+            value: text(kind, value),
+        }],
         ..Default::default()
     };
     let method = |kind: &str, value: &str| pb::HttpMatch {
@@ -137,7 +158,7 @@ fn headers_and_queries_match_as_the_table_says() {
         (header(":method", "exact", "GET", false), true),
         (header(":path", "prefix", "/p?", false), true),
         (header("host", "exact", "web:80", false), true),
-        (query("a", "exact", "1", ), true),
+        (query("a", "exact", "1"), true),
         (query("a", "exact", "2"), false),
         (query("b", "present", ""), true),
         (query("c", "present", ""), false),
@@ -163,7 +184,11 @@ fn the_first_route_wins_and_matches_are_ored() {
     ]);
     let none = HeaderMap::new();
     for (target, index) in [("/a", 0), ("/b", 0), ("/c", 1), ("*", 2)] {
-        assert_eq!(find(&routes, &view(target, &none)).unwrap().index, index, "{target}");
+        assert_eq!(
+            find(&routes, &view(target, &none)).unwrap().index,
+            index,
+            "{target}"
+        );
     }
     assert!(find(&router(vec![]), &view("/", &none)).is_none());
 }

@@ -224,3 +224,50 @@ fn generated_objects_yield_to_the_users() {
     catalog.set_status(&path, Ok(generated.replace("name: w", "name: other")));
     assert!(told(&mut catalog).unwrap()[0].contains("does not hold the object its path names"));
 }
+
+#[test]
+fn every_cut_of_a_file_heals_when_it_is_whole_again() {
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: ns}\nspec: {ports: [{port: 80}]}\n";
+    let whole = format!("{A}---\n{service}---\n{B}");
+    let mut catalog = Catalog::default();
+    set(&mut catalog, "x.yaml", &whole);
+    let good = catalog.told.clone();
+    for cut in 0..whole.len() {
+        set(&mut catalog, "x.yaml", &whole[..cut]);
+        // The first document stands before the cut or is kept: it never goes away.
+        assert!(
+            catalog
+                .told
+                .contains_key(&ObjectKey::new(Kind::Namespace, "", "a")),
+            "{cut}"
+        );
+        set(&mut catalog, "x.yaml", &whole);
+        assert_eq!(catalog.told, good, "{cut}");
+        assert!(catalog.told_problems.is_empty(), "{cut}");
+    }
+}
+
+#[test]
+fn an_unreadable_file_keeps_its_objects_and_says_why() {
+    let mut catalog = Catalog::default();
+    set(&mut catalog, "x.yaml", A);
+    catalog.set_file("x.yaml", Err("not UTF-8".into()));
+    assert_eq!(
+        told(&mut catalog).unwrap(),
+        ["!x.yaml:1: object ?: not UTF-8 [AMB0002]"]
+    );
+    assert_eq!(
+        set(&mut catalog, "x.yaml", A).unwrap(),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn an_object_may_move_between_files_without_going_away() {
+    let mut catalog = Catalog::default();
+    set(&mut catalog, "b.yaml", A);
+    // Both steps are one batch, as one save of an editor is.
+    catalog.set_file("a.yaml", Ok(A.into()));
+    catalog.remove_file("b.yaml");
+    assert_eq!(told(&mut catalog), None, "the same object is no news");
+}

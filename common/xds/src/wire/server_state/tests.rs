@@ -160,3 +160,43 @@ fn a_stale_nonce_changes_nothing() {
     assert_eq!(s.on_request(stale), Ok(Event::Stale));
     assert!(s.next_response(&Arc::default()).is_none());
 }
+
+#[test]
+fn a_policy_goes_before_the_workload_that_names_it_and_leaves_after_it() {
+    let mut c = client(&[ADDRESS, AUTHORIZATION]);
+    let mut s = open(&c, node());
+    exchange(&mut s, &mut c, &Arc::default());
+    let both = ResourceSet::default().apply([
+        change(ADDRESS, "w", Some("names p"), Audience::Everyone),
+        change(AUTHORIZATION, "p", Some("1"), Audience::Nodes),
+    ]);
+    let response = s.next_response(&Arc::new(both.clone())).unwrap();
+    assert_eq!(response.type_url, AUTHORIZATION);
+    assert!(s.next_response(&Arc::new(both.clone())).is_none(), "the policy is not answered yet");
+    let (update, nonce) = c.on_response(response).unwrap();
+    s.on_request(c.answer(&update, nonce, &[])).unwrap();
+    exchange(&mut s, &mut c, &Arc::new(both.clone()));
+    let without = both.apply([
+        change(ADDRESS, "w", Some("names nothing"), Audience::Everyone),
+        change(AUTHORIZATION, "p", None, Audience::Nodes),
+    ]);
+    let seen = exchange(&mut s, &mut c, &Arc::new(without));
+    let order: Vec<_> = seen.iter().map(|(t, up, gone, _)| (t.as_str(), up.len(), gone.len())).collect();
+    assert_eq!(order, [(ADDRESS, 1, 0), (AUTHORIZATION, 0, 1)]);
+}
+
+#[test]
+fn a_client_that_turns_to_the_wildcard_gets_everything() {
+    let set = Arc::new(ResourceSet::default().apply([change(ADDRESS, "a", Some("1"), Audience::Everyone)]));
+    let mut s = ServerState::new(node());
+    let request = |names: &[&str], nonce: &str| pb::DeltaDiscoveryRequest {
+        type_url: ADDRESS.into(),
+        resource_names_subscribe: names.iter().map(|n| (*n).to_owned()).collect(),
+        response_nonce: nonce.into(),
+        ..Default::default()
+    };
+    s.on_request(request(&["none"], "")).unwrap();
+    let nonce = s.next_response(&set).unwrap().nonce;
+    s.on_request(request(&["*"], &nonce)).unwrap();
+    assert_eq!(s.next_response(&set).unwrap().resources[0].name, "a");
+}

@@ -12,7 +12,10 @@ use pb::string_match::Kind;
 pub(super) fn matches(m: &RouteMatch) -> Option<pb::HttpMatch> {
     let converted = pb::HttpMatch {
         path: path(m),
-        method: m.method.as_ref().map(|name| parts::string(Kind::Exact(name.clone()))),
+        method: m
+            .method
+            .as_ref()
+            .map(|name| parts::string(Kind::Exact(name.clone()))),
         headers: m
             .headers
             .iter()
@@ -109,7 +112,11 @@ fn ops(filter: &HeaderFilter) -> pb::HeaderOps {
     pb::HeaderOps {
         set: headers(&filter.set),
         add: headers(&filter.add),
-        remove: filter.remove.iter().map(|n| n.to_ascii_lowercase()).collect(),
+        remove: filter
+            .remove
+            .iter()
+            .map(|n| n.to_ascii_lowercase())
+            .collect(),
     }
 }
 

@@ -5,8 +5,8 @@ use super::{is_service, key};
 use crate::derive::Out;
 use crate::statuses::Condition;
 use crate::world::name_of;
-use ambit_crds::gateway::{HttpRouteSpec, ParentRef};
 use ambit_crds::Resource;
+use ambit_crds::gateway::{HttpRouteSpec, ParentRef};
 use serde_json::{Value, json};
 
 /// Who wrote an entry.
@@ -25,26 +25,41 @@ pub(crate) fn report(compiler: &Compiler<'_, '_>, out: &mut Out) {
             .map(|parent| entry(compiler, object, parent))
             .collect();
         if !parents.is_empty() {
-            out.statuses.field(key(object), "parents", Value::Array(parents));
+            out.statuses
+                .field(key(object), "parents", Value::Array(parents));
         }
     }
 }
 
-fn entry(compiler: &Compiler<'_, '_>, object: &Resource<HttpRouteSpec>, parent: &ParentRef) -> Value {
+fn entry(
+    compiler: &Compiler<'_, '_>,
+    object: &Resource<HttpRouteSpec>,
+    parent: &ParentRef,
+) -> Value {
     let (own, _) = name_of(&object.metadata);
     let namespace = parent.namespace.as_deref().unwrap_or(own);
     let service = compiler.hosts.named(namespace, &parent.name);
     let accepted = match service {
-        None => (false, "NoMatchingParent", format!("service {namespace}/{} does not exist", parent.name)),
+        None => (
+            false,
+            "NoMatchingParent",
+            format!("service {namespace}/{} does not exist", parent.name),
+        ),
         Some(_) if namespace != own => (
             false,
             "NotAllowedByListeners",
             "a route of another namespace than the service's is not run by its waypoint".to_owned(),
         ),
         Some(service)
-            if parent.port.is_some_and(|port| service.ports.iter().all(|p| p.number != port)) =>
+            if parent
+                .port
+                .is_some_and(|port| service.ports.iter().all(|p| p.number != port)) =>
         {
-            (false, "NoMatchingParent", "the service has no such port".to_owned())
+            (
+                false,
+                "NoMatchingParent",
+                "the service has no such port".to_owned(),
+            )
         }
         Some(_) => (true, "Accepted", "Route was valid".to_owned()),
     };
@@ -55,12 +70,24 @@ fn entry(compiler: &Compiler<'_, '_>, object: &Resource<HttpRouteSpec>, parent: 
         Some(first) => {
             let reasons = ["InvalidKind", "RefNotPermitted", "BackendNotFound"];
             let reason = reasons.into_iter().find(|r| first.starts_with(r));
-            (false, reason.unwrap_or("BackendNotFound"), problems.join("; "))
+            (
+                false,
+                reason.unwrap_or("BackendNotFound"),
+                problems.join("; "),
+            )
         }
     };
     let waypoint = match remarks.is_some_and(|r| r.used) {
-        true => (true, "ResolvedWaypoints", "a waypoint runs the route".to_owned()),
-        false => (false, "MissingUseWaypointLabel", "no waypoint serves the service; the route has no effect".to_owned()),
+        true => (
+            true,
+            "ResolvedWaypoints",
+            "a waypoint runs the route".to_owned(),
+        ),
+        false => (
+            false,
+            "MissingUseWaypointLabel",
+            "no waypoint serves the service; the route has no effect".to_owned(),
+        ),
     };
     let condition = |kind, (met, reason, message): (bool, &'static str, String)| {
         Condition::new(kind, met, reason, message).json()

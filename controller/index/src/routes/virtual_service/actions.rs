@@ -30,7 +30,9 @@ const GRPC: [&str; 17] = [
 ];
 
 /// Header changes, and the authority when one of them sets `Host`, which is a rewrite.
-pub(super) fn header_ops(ops: Option<&HeaderOperations>) -> (Option<pb::HeaderOps>, Option<String>) {
+pub(super) fn header_ops(
+    ops: Option<&HeaderOperations>,
+) -> (Option<pb::HeaderOps>, Option<String>) {
     let Some(ops) = ops else {
         return (None, None);
     };
@@ -41,7 +43,12 @@ pub(super) fn header_ops(ops: Option<&HeaderOperations>) -> (Option<pb::HeaderOp
         value: value.clone(),
     };
     let converted = pb::HeaderOps {
-        set: ops.set.iter().filter(|(n, _)| !is_host(n)).map(header).collect(),
+        set: ops
+            .set
+            .iter()
+            .filter(|(n, _)| !is_host(n))
+            .map(header)
+            .collect(),
         add: ops.add.iter().map(header).collect(),
         remove: ops.remove.iter().map(|n| n.to_ascii_lowercase()).collect(),
     };
@@ -94,12 +101,15 @@ pub(super) fn redirect(redirect: &Redirect) -> pb::Redirect {
 }
 
 pub(super) fn direct_response(direct: &DirectResponse) -> pb::DirectResponse {
-    let body = direct.body.as_ref().map(|body| match (&body.string, &body.bytes) {
-        (Some(text), _) => text.clone().into_bytes(),
-        // Validation has decoded it before.
-        (None, Some(encoded)) => STANDARD.decode(encoded).unwrap_or_default(),
-        (None, None) => Vec::new(),
-    });
+    let body = direct
+        .body
+        .as_ref()
+        .map(|body| match (&body.string, &body.bytes) {
+            (Some(text), _) => text.clone().into_bytes(),
+            // Validation has decoded it before.
+            (None, Some(encoded)) => STANDARD.decode(encoded).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        });
     pb::DirectResponse {
         status: direct.status.into(),
         body: body.unwrap_or_default(),

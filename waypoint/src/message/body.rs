@@ -37,7 +37,9 @@ pub(crate) struct Body(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyErr
 
 impl Body {
     /// Boxes a body.
-    pub(crate) fn new(body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
+    pub(crate) fn new(
+        body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static,
+    ) -> Self {
         Self(Box::pin(body))
     }
 
@@ -136,12 +138,18 @@ impl Recording {
 
     /// Whether all that was received is still there.
     pub(crate) fn can_replay(&self) -> bool {
-        matches!(self.kept.borrow().state, KeptState::Growing | KeptState::Complete)
+        matches!(
+            self.kept.borrow().state,
+            KeptState::Growing | KeptState::Complete
+        )
     }
 
     /// The body from its beginning. Only the latest one receives; earlier ones end with an error.
     pub(crate) fn play(self: &Rc<Self>) -> Body {
-        Body::new(Play { recording: self.clone(), next: 0 })
+        Body::new(Play {
+            recording: self.clone(),
+            next: 0,
+        })
     }
 
     /// The whole body once it has been received; `None` if it is not kept or broke off.
@@ -222,7 +230,8 @@ impl http_body::Body for Play {
                 KeptState::Given | KeptState::Growing => {}
             }
         }
-        let frame = ready!(Pin::new(&mut *recording.source.borrow_mut()).poll_frame(cx));
+        let mut source = recording.source.borrow_mut();
+        let frame = ready!(Pin::new(&mut *source).poll_frame(cx));
         Poll::Ready(match frame {
             None => {
                 recording.end(KeptState::Complete);
@@ -242,6 +251,10 @@ impl http_body::Body for Play {
                     },
                 };
                 recording.keep(&piece);
+                // Whoever sends a body of known length does not ask for its end.
+                if http_body::Body::is_end_stream(&*source) {
+                    recording.end(KeptState::Complete);
+                }
                 self.next += 1;
                 Some(Ok(piece.frame()))
             }

@@ -1,10 +1,10 @@
 //! Access lines of requests and TCP connections, in Istio's default format, text or JSON.
 //! In: a finished record. Out: one line. Spec: Istio `meshConfig.accessLogFormat` (default).
 
-use crate::http::record::{Facts, Record};
-use crate::listen::Downstream;
+use crate::record::{Facts, Record};
+use crate::downstream::Downstream;
 use crate::outcome::NO_FLAGS;
-use crate::tcp::Ended;
+use super::Ended;
 use crate::worker::Worker;
 use ambit_telemetry::access_log::{AccessLog, Severity};
 use ambit_telemetry::logging::Format;
@@ -19,8 +19,10 @@ pub(crate) fn request(worker: &Worker, record: &Record, facts: &Facts) {
         Severity::Info
     };
     let began = jiff::Timestamp::try_from(record.began).unwrap_or_default();
-    let upstream_host =
-        facts.endpoint.as_ref().map_or_else(|| "-".to_owned(), |t| t.address.to_string());
+    let upstream_host = facts
+        .endpoint
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |t| t.address.to_string());
     let fields = Fields {
         start_time: format!("{began:.3}"),
         method: facts.method.as_str(),
@@ -47,7 +49,11 @@ pub(crate) fn request(worker: &Worker, record: &Record, facts: &Facts) {
 
 /// One line for a TCP connection.
 pub(crate) fn connection(downstream: &Downstream, ended: &Ended) {
-    let severity = if ended.flags == NO_FLAGS { Severity::Info } else { Severity::Warn };
+    let severity = if ended.flags == NO_FLAGS {
+        Severity::Info
+    } else {
+        Severity::Warn
+    };
     let began = jiff::Timestamp::try_from(ended.began).unwrap_or_default();
     let target = ended.target.as_ref();
     let cluster = target.map_or_else(String::new, |t| t.cluster.name.to_string());

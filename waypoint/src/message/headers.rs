@@ -15,7 +15,8 @@ pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 pub(crate) const X_FORWARDED_CLIENT_CERT: HeaderName =
     HeaderName::from_static("x-forwarded-client-cert");
 /// The path before a rewrite.
-pub(crate) const X_ENVOY_ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
+pub(crate) const X_ENVOY_ORIGINAL_PATH: HeaderName =
+    HeaderName::from_static("x-envoy-original-path");
 /// The client's address, as proxies before us wrote it.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// gRPC status number.
@@ -60,12 +61,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Sets what the upstream may rely on. `client`: the identity TLS proved; `us`: ours.
-pub(crate) fn stamp(
-    headers: &mut HeaderMap,
-    client: &SpiffeId,
-    us: &SpiffeId,
-    rng: &mut impl Rng,
-) {
+pub(crate) fn stamp(headers: &mut HeaderMap, client: &SpiffeId, us: &SpiffeId, rng: &mut impl Rng) {
     // Answered here already, by whoever reads the body.
     headers.remove(header::EXPECT);
     if !headers.contains_key(&X_REQUEST_ID) {
@@ -85,7 +81,14 @@ pub(crate) fn stamp(
 fn request_id(rng: &mut impl Rng) -> HeaderValue {
     let bits = rng.random::<u128>() & !(0xf << 76) & !(0b11 << 62) | (0x4 << 76) | (0b10 << 62);
     let hex = format!("{bits:032x}");
-    let id = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+    let id = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-");
     HeaderValue::from_str(&id).expect("hexadecimal digits and hyphens are a header value")
 }
 
@@ -93,9 +96,9 @@ fn request_id(rng: &mut impl Rng) -> HeaderValue {
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let value = value.as_bytes();
-        value.strip_prefix(b"application/grpc").is_some_and(|rest| {
-            matches!(rest.first(), None | Some(b'+' | b';'))
-        })
+        value
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
     })
 }
 
@@ -106,7 +109,10 @@ pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u8> {
 
 /// Bytes of a header list, as RFC 9113 section 6.5.2 counts without the overhead.
 pub(crate) fn size(headers: &HeaderMap) -> u64 {
-    headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64).sum()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().len() + value.len()) as u64)
+        .sum()
 }
 
 #[cfg(test)]
@@ -131,7 +137,10 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
             ("te", "trailers"),
-            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            (
+                "traceparent",
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            ),
             ("x-b3-traceid", "1"),
         ]);
         strip_hop_by_hop(&mut headers);
@@ -145,9 +154,15 @@ mod tests {
 
     #[test]
     fn the_client_cannot_forge_who_it_is_but_may_name_its_request() {
-        let mut headers = map(&[("x-forwarded-client-cert", "URI=forged"), ("x-request-id", "mine")]);
+        let mut headers = map(&[
+            ("x-forwarded-client-cert", "URI=forged"),
+            ("x-request-id", "mine"),
+        ]);
         let id = |s: &str| s.parse::<SpiffeId>().unwrap();
-        let (client, us) = (id("spiffe://td/ns/a/sa/b"), id("spiffe://td/ns/a/sa/waypoint"));
+        let (client, us) = (
+            id("spiffe://td/ns/a/sa/b"),
+            id("spiffe://td/ns/a/sa/waypoint"),
+        );
         let mut rng = StdRng::seed_from_u64(1);
         stamp(&mut headers, &client, &us, &mut rng);
         assert_eq!(
@@ -171,10 +186,8 @@ mod tests {
             ("application/grpc-web", false),
             ("application/json", false),
         ] {
-            let headers = HeaderMap::from_iter([(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static(value),
-            )]);
+            let headers =
+                HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
             assert_eq!(is_grpc(&headers), expected, "{value}");
         }
     }

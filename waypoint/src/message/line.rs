@@ -65,7 +65,9 @@ impl Line {
                 .authority(self.authority.as_str())
                 .path_and_query(self.target.clone());
             // An authority that was received, or checked when its route was converted.
-            parts.uri = uri.build().unwrap_or_else(|_| Uri::from(self.target.clone()));
+            parts.uri = uri
+                .build()
+                .unwrap_or_else(|_| Uri::from(self.target.clone()));
         } else {
             parts.uri = Uri::from(self.target.clone());
             if let Ok(host) = HeaderValue::from_str(&self.authority) {

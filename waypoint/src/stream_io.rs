@@ -23,7 +23,12 @@ impl<I: Inlet, O: Outlet> StreamIo<I, O> {
     /// Takes an endpoint apart.
     pub(crate) fn new(endpoint: impl Endpoint<In = I, Out = O>) -> Self {
         let (inlet, outlet) = endpoint.split();
-        Self { inlet, outlet, ahead: Bytes::new(), scratch: BytesMut::new() }
+        Self {
+            inlet,
+            outlet,
+            ahead: Bytes::new(),
+            scratch: BytesMut::new(),
+        }
     }
 
     /// With bytes that were received before and not consumed.
@@ -39,7 +44,10 @@ impl<I: Inlet, O: Outlet> StreamIo<I, O> {
         ahead.extend_from_slice(&self.ahead);
         let room = limit.saturating_sub(ahead.len());
         if room > 0 {
-            let mut sink = Sink::Memory { memory: &mut ahead, room };
+            let mut sink = Sink::Memory {
+                memory: &mut ahead,
+                room,
+            };
             poll_fn(|cx| receive(&mut self.inlet, cx, &mut sink)).await?;
         }
         self.ahead = ahead.freeze();
@@ -63,7 +71,10 @@ impl<I: Inlet + Unpin, O: Outlet + Unpin> Read for StreamIo<I, O> {
         if cursor.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let mut sink = Sink::Cursor { cursor, scratch: &mut this.scratch };
+        let mut sink = Sink::Cursor {
+            cursor,
+            scratch: &mut this.scratch,
+        };
         receive(&mut this.inlet, cx, &mut sink).map_ok(|_| ())
     }
 }
@@ -106,7 +117,13 @@ impl<I: Inlet, O: Outlet> Endpoint for StreamIo<I, O> {
     type Out = O;
 
     fn split(self) -> (Ahead<I>, O) {
-        (Ahead { bytes: self.ahead, inlet: self.inlet }, self.outlet)
+        (
+            Ahead {
+                bytes: self.ahead,
+                inlet: self.inlet,
+            },
+            self.outlet,
+        )
     }
 }
 
@@ -149,8 +166,14 @@ fn receive(
 
 /// Memory as an outlet, so that an inlet can be read from.
 enum Sink<'m, 'c> {
-    Cursor { cursor: ReadBufCursor<'c>, scratch: &'m mut BytesMut },
-    Memory { memory: &'m mut BytesMut, room: usize },
+    Cursor {
+        cursor: ReadBufCursor<'c>,
+        scratch: &'m mut BytesMut,
+    },
+    Memory {
+        memory: &'m mut BytesMut,
+        room: usize,
+    },
 }
 
 impl Outlet for Sink<'_, '_> {

@@ -4,14 +4,16 @@
 //! Owns: its facts. Must not happen here: two reports, or none.
 //! Spec: Istio standard metrics; Istio's default access log format.
 
-use crate::access_line;
-use crate::listen::Downstream;
+use crate::record::access_line;
+use crate::message::line::Line;
+use crate::message::{body, headers};
+use crate::downstream::Downstream;
 use crate::outcome::{DOWNSTREAM_GONE, NO_FLAGS, Said};
-use crate::http::line::Line;
-use crate::http::{body, headers};
 use crate::upstream::endpoints::Target;
 use ambit_model::route::HttpRoute;
-use ambit_telemetry::labels::{DestinationService, Peer, Protocol, Reporter, SecurityPolicy, TrafficLabels};
+use ambit_telemetry::labels::{
+    DestinationService, Peer, Protocol, Reporter, SecurityPolicy, TrafficLabels,
+};
 use ambit_telemetry::requests::{RequestLabels, RequestSample};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response, Version};
@@ -62,7 +64,9 @@ impl Record {
     pub(crate) fn open(downstream: &Rc<Downstream>, parts: &Parts) -> Rc<Self> {
         let text = |name: HeaderName| {
             let value = parts.headers.get(name);
-            value.map_or_else(String::new, |v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+            value.map_or_else(String::new, |v| {
+                String::from_utf8_lossy(v.as_bytes()).into_owned()
+            })
         };
         let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
         let facts = Facts {
@@ -103,13 +107,17 @@ impl Record {
 
     /// The request line, once it has been understood.
     pub(crate) fn line(&self, line: &Line) {
-        self.facts.borrow_mut().authority.clone_from(&line.authority);
+        self.facts
+            .borrow_mut()
+            .authority
+            .clone_from(&line.authority);
     }
 
     /// The id under which the request goes on.
     pub(crate) fn request_id(&self, headers: &HeaderMap) {
         if let Some(id) = headers.get(headers::X_REQUEST_ID) {
-            self.facts.borrow_mut().request_id = String::from_utf8_lossy(id.as_bytes()).into_owned();
+            self.facts.borrow_mut().request_id =
+                String::from_utf8_lossy(id.as_bytes()).into_owned();
         }
     }
 
@@ -196,17 +204,26 @@ impl Record {
 
     fn labels(&self, facts: &Facts) -> RequestLabels {
         let downstream = &self.downstream;
-        let destination = facts.endpoint.as_ref().map_or_else(Peer::default, |target| {
-            let proved = target.is_tunnelled().then(|| target.workload.identity.clone());
-            Peer::of(&target.workload).with_principal(proved)
-        });
+        let destination = facts
+            .endpoint
+            .as_ref()
+            .map_or_else(Peer::default, |target| {
+                let proved = target
+                    .is_tunnelled()
+                    .then(|| target.workload.identity.clone());
+                Peer::of(&target.workload).with_principal(proved)
+            });
         RequestLabels {
             common: TrafficLabels {
                 reporter: Reporter::Waypoint,
                 source: downstream.source.clone(),
                 destination,
                 service: DestinationService::of(&downstream.service),
-                protocol: if self.grpc { Protocol::Grpc } else { Protocol::Http },
+                protocol: if self.grpc {
+                    Protocol::Grpc
+                } else {
+                    Protocol::Http
+                },
                 response_flags: facts.flags,
                 security: SecurityPolicy::MutualTls,
                 join: None,

@@ -1,0 +1,176 @@
+//! A small lab for behaviours of single connections, and the questions tests ask of it.
+
+use crate::can_run;
+use ambit_harness::client::TcpSummary;
+use ambit_harness::cluster::PodView;
+use ambit_harness::lab::{Daemon, DaemonKind};
+use ambit_harness::names::NodeNumber;
+use ambit_harness::{Lab, until};
+use anyhow::{Context, Result};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// How long the mesh may take to follow a change.
+pub const SOON: Duration = Duration::from_secs(60);
+/// The namespace in the mesh.
+pub const TOWN: &str = "town";
+/// The namespace that is not.
+pub const OUTSIDE: &str = "outside";
+/// Port of every echo server.
+pub const PORT: u16 = 9000;
+/// Virtual address of the Service `echo`.
+pub const ECHO: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 2, 1)), PORT);
+
+/// Labs share the machine: one at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A lab with the pods of `town.yaml`.
+pub struct Town {
+    /// The lab.
+    pub lab: Lab,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Brings a town up; `None` where labs cannot be made.
+///
+/// # Errors
+/// What kept it from coming up.
+pub async fn town() -> Result<Option<Town>> {
+    if !can_run() {
+        return Ok(None);
+    }
+    let turn = TURN.lock().await;
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let lab = Lab::builder(&format!("town{count}-{}", std::process::id())).up().await?;
+    lab.apply("town", include_str!("town.yaml"))?;
+    lab.pods_ready(SOON).await?;
+    let town = Town { lab, _turn: turn };
+    for pod in ["client", "echo", "near"] {
+        town.captured(pod).await?;
+    }
+    town.works("echo").await?;
+    Ok(Some(town))
+}
+
+/// Node 1 or 2.
+pub fn node(n: u8) -> NodeNumber {
+    NodeNumber::new(n)
+}
+
+impl Town {
+    /// Waits until a pod of the town carries the mark of capture.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn captured(&self, pod: &str) -> Result<()> {
+        until(&format!("{pod} captured"), SOON, || async {
+            let cluster = self.lab.cluster();
+            let found = cluster.pods.get(&(TOWN.to_owned(), pod.to_owned()));
+            let state = found.and_then(|p| PodView(p).annotation(REDIRECTION).cloned());
+            if state.as_deref() == Some("enabled") {
+                Ok(())
+            } else {
+                Err(state)
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until the client reaches `pod` once.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn works(&self, pod: &str) -> Result<()> {
+        let to = self.address(TOWN, pod)?;
+        until(&format!("client reaches {pod}"), SOON, || async {
+            match self.lab.tcp(TOWN, "client", to, &[]).await {
+                Ok(s) if s.completed == 1 => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Where a pod's echo server listens.
+    ///
+    /// # Errors
+    /// The pod has no address.
+    pub fn address(&self, namespace: &str, pod: &str) -> Result<SocketAddr> {
+        let ip = self.lab.pod_address(namespace, pod).context("the pod has no address")?;
+        Ok(SocketAddr::new(ip.into(), PORT))
+    }
+
+    /// `n` connections at once from the client to the Service `echo`, each echoing a few bytes.
+    ///
+    /// # Errors
+    /// The client could not run; broken connections are in the summary.
+    pub async fn connections(&self, n: usize) -> Result<TcpSummary> {
+        let n = n.to_string();
+        Ok(self.lab.tcp(TOWN, "client", ECHO, &["-n", &n]).await?)
+    }
+
+    /// A daemon that must exist.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn daemon(&self, kind: DaemonKind) -> Result<Arc<Daemon>> {
+        self.lab.daemon(kind).cloned().context("no such daemon")
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// There is no such daemon.
+    pub async fn kill(&self, kind: DaemonKind) -> Result<()> {
+        self.daemon(kind)?.kill().await;
+        Ok(())
+    }
+
+    /// Starts a daemon again and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start(&self, kind: DaemonKind) -> Result<()> {
+        let daemon = self.daemon(kind)?;
+        daemon.start().await?;
+        Ok(self.lab.daemon_ready(&daemon).await?)
+    }
+
+    /// Sum of a traffic counter on a node.
+    ///
+    /// # Errors
+    /// The proxy did not answer.
+    pub async fn counted(&self, n: u8, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
+        Ok(self.lab.ztunnel_metrics(node(n)).await?.sum(name, labels))
+    }
+
+    /// Waits until a traffic counter of a node has grown by at least `by` over `before`.
+    ///
+    /// # Errors
+    /// It has not.
+    pub async fn grows(
+        &self,
+        n: u8,
+        counter: (&str, &[(&str, &str)]),
+        before: f64,
+        by: f64,
+    ) -> Result<()> {
+        until(counter.0, SOON, || async {
+            match self.counted(n, counter.0, counter.1).await {
+                Ok(now) if now >= before + by => Ok(()),
+                other => Err(other.map(|now| now - before)),
+            }
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// Annotation the agent writes.
+const REDIRECTION: &str = "ambient.istio.io/redirection";

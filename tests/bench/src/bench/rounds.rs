@@ -1,0 +1,109 @@
+//! The rounds.
+//! In: the stage, settings. Out: results, a line of progress per measure.
+//! A measurement that goes wrong is recorded and the run goes on.
+
+use std::time::Duration;
+
+use super::kinds::{Contender, Figure, Measure};
+use super::results::{Failure, Point, Results};
+use super::stage::Stage;
+use super::{Settings, sample, say};
+
+/// Long enough for tunnels, certificates and buffers to be there.
+const WARM: Duration = Duration::from_millis(200);
+
+/// Runs all of them.
+///
+/// # Errors
+/// A way that does not even warm up: nothing it would measure means anything.
+pub(crate) async fn all(
+    stage: &Stage,
+    settings: &Settings,
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    for contender in &settings.contenders {
+        if stage.way(*contender).is_some() {
+            let warm = sample::take(stage, Measure::Requests, *contender, WARM, 0).await;
+            warm.map_err(|error| error.context(format!("{contender}: first requests")))?;
+        }
+    }
+    let mut once = settings.measures.clone();
+    once.retain(|measure| *measure == Measure::Idle);
+    round(stage, settings, (1, &once), results).await;
+    let mut each = settings.measures.clone();
+    each.retain(|measure| *measure != Measure::Idle);
+    for number in 1..=settings.rounds {
+        round(stage, settings, (number, &each), results).await;
+    }
+    Ok(())
+}
+
+async fn round(
+    stage: &Stage,
+    settings: &Settings,
+    (number, measures): (u32, &[Measure]),
+    results: &mut Results,
+) {
+    for measure in measures {
+        let mut contenders: Vec<Contender> = measure.contenders().to_vec();
+        contenders.retain(|contender| settings.contenders.contains(contender));
+        if contenders.is_empty() {
+            continue;
+        }
+        let first = number as usize % contenders.len();
+        contenders.rotate_left(first);
+        let time = if measure.is_hop() {
+            settings.time / 2
+        } else {
+            settings.time
+        };
+        let mut shown = Vec::new();
+        for contender in contenders {
+            let taken = sample::take(stage, *measure, contender, time, settings.idle).await;
+            shown.push(format!("{contender} {}", brief(*measure, &taken)));
+            record(results, (number, *measure, contender), taken);
+        }
+        shown.sort();
+        say(&format!("round {number}: {measure}: {}", shown.join(", ")));
+    }
+}
+
+fn record(
+    results: &mut Results,
+    (round, measure, contender): (u32, Measure, Contender),
+    taken: anyhow::Result<sample::Figures>,
+) {
+    match taken {
+        Ok(figures) => {
+            let points = figures.into_iter().map(|(figure, value)| Point {
+                round,
+                measure,
+                contender,
+                figure,
+                value,
+            });
+            results.points.extend(points);
+        }
+        Err(error) => results.failures.push(Failure {
+            round,
+            measure,
+            contender,
+            why: format!("{error:#}"),
+        }),
+    }
+}
+
+fn brief(measure: Measure, taken: &anyhow::Result<sample::Figures>) -> String {
+    match taken {
+        Err(error) => format!("FAILED ({error:#})"),
+        Ok(figures) => {
+            let shown = figures.iter().filter(|(figure, _)| match measure {
+                Measure::Paced => *figure == Figure::P50,
+                Measure::Idle => *figure == Figure::Memory,
+                _ => matches!(figure, Figure::Rate | Figure::Cpu),
+            });
+            let words = shown.map(|(_, value)| super::report::number(*value));
+            words.collect::<Vec<_>>().join(" / ")
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Admin, metrics and readiness ports.
+//! In: requests of operators, Prometheus and the kubelet. Out: what this process knows.
+//! Must not: carry user traffic; be reachable from outside the pod (admin listens on loopback).
+
+mod config_dump;
+
+use crate::config::Config;
+use crate::state::State;
+use ambit_identity::SecretStore;
+use ambit_runtime::admin::{BindError, Reply, Request, Routes, Server};
+use ambit_runtime::drain::Trigger;
+use ambit_runtime::metrics;
+use ambit_runtime::readiness::Readiness;
+use ambit_runtime::tasks::TaskGroup;
+use ambit_telemetry::logging::{Levels, chain};
+use http::StatusCode;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+
+/// What the ports show.
+pub struct Ports {
+    /// Log levels.
+    pub levels: Levels,
+    /// Gates.
+    pub readiness: Readiness,
+    /// Metrics.
+    pub registry: Arc<Registry>,
+    /// Routes and mesh.
+    pub state: State,
+    /// Our certificate.
+    pub secrets: SecretStore,
+}
+
+impl Ports {
+    /// Binds and serves all three until the end of the drain.
+    ///
+    /// # Errors
+    /// A port is taken.
+    pub async fn serve(
+        self,
+        config: &Config,
+        trigger: &Trigger,
+        tasks: &mut TaskGroup,
+    ) -> Result<(), BindError> {
+        let admin = Server::bind(config.listen.admin).await?;
+        let scraped = Server::bind(config.listen.metrics).await?;
+        let ready = Server::bind(config.listen.readiness).await?;
+        let metrics = metrics::routes(Routes::new(), self.registry.clone());
+        tasks.spawn("metrics", scraped.serve(metrics, trigger.watch()));
+        let readiness = self.readiness.routes(Routes::new());
+        tasks.spawn("readiness", ready.serve(readiness, trigger.watch()));
+        let routes = self.admin(config, trigger.clone());
+        tasks.spawn("admin", admin.serve(routes, trigger.watch()));
+        Ok(())
+    }
+
+    fn admin(self, config: &Config, trigger: Trigger) -> Routes {
+        let grace = config.termination_deadline;
+        let gateway = config.gateway.clone();
+        let Self {
+            levels,
+            state,
+            secrets,
+            ..
+        } = self;
+        let quit = move |_| {
+            trigger.start(grace);
+            Reply::text("shutting down\n")
+        };
+        Routes::new()
+            .get(
+                "/config_dump",
+                "everything this waypoint knows",
+                move |_| {
+                    let dump = config_dump::render(&gateway, &state.load(), &secrets.snapshot());
+                    Reply::json(dump.to_string())
+                },
+            )
+            .post(
+                "/logging",
+                "show (no arguments) or change log levels",
+                move |request| change_levels(&levels, &request),
+            )
+            .post("/quitquitquit", "drain and stop", quit)
+    }
+}
+
+/// `?level=debug`, `?level=target=level,…`, `?reset`; without arguments it shows them.
+fn change_levels(levels: &Levels, request: &Request) -> Reply {
+    let changed = match (request.param("reset"), request.param("level")) {
+        (Some(_), _) => levels.reset(),
+        (None, Some(level)) => levels.set(level),
+        (None, None) => Ok(()),
+    };
+    match changed {
+        Ok(()) => Reply::text(format!("current log level is {}\n", levels.current())),
+        Err(error) => Reply::error(StatusCode::BAD_REQUEST, chain(&error) + "\n"),
+    }
+}

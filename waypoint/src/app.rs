@@ -1,0 +1,199 @@
+//! The only place that wires tasks.
+//! In: settings. Out: a process that serves until it is drained: SIGTERM stops accepting, tells peers
+//! to open no more streams and requests, lets those in progress end until the deadline.
+//! Threads: one control runtime (this one), N data-plane workers.
+
+mod control;
+
+use crate::admin;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::state::{State, Subscriber};
+use crate::worker::{self, Me, Parts};
+use ambit_identity::store::StoreConfig;
+use ambit_identity::{CaClient, Lease, Priority, SecretStore};
+use ambit_model::ids::SpiffeId;
+use ambit_net::socket::{ListenError, ListenSpec};
+use ambit_runtime::admin::BindError;
+use ambit_runtime::drain::{self, Trigger};
+use ambit_runtime::readiness::{Gate, Readiness};
+use ambit_runtime::signal::{InstallError, Signals};
+use ambit_runtime::tasks::TaskGroup;
+use ambit_telemetry::access_log::AccessLog;
+use ambit_telemetry::logging::{self, Levels, LoggingError};
+use ambit_telemetry::sink::Sink;
+use prometheus_client::registry::Registry;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why the process cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Logging.
+    #[error("logging cannot be set up")]
+    Logging(#[from] LoggingError),
+    /// A thread or runtime.
+    #[error("a thread or runtime cannot be made")]
+    Threads(#[source] io::Error),
+    /// Signals.
+    #[error("signals cannot be received")]
+    Signals(#[from] InstallError),
+    /// The HBONE port.
+    #[error("the HBONE port cannot be served")]
+    Hbone(#[from] ListenError),
+    /// An admin port.
+    #[error("a port cannot be served")]
+    Port(#[from] BindError),
+    /// The roots of the xDS server.
+    #[error("the xDS server cannot be trusted")]
+    Roots(#[from] ambit_identity::grpc_tls::GrpcTlsError),
+}
+
+/// Runs until drained.
+///
+/// # Errors
+/// What is needed to start is not there.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let sink = Sink::stdout().map_err(StartError::Threads)?;
+    let levels = logging::init(config.log_format, &config.log_filter, sink.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Threads)?;
+    let served = runtime.block_on(serve(config, sink.clone(), levels));
+    sink.flush(LAST_LINES);
+    served
+}
+
+const LAST_LINES: Duration = Duration::from_secs(1);
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
+
+async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartError> {
+    let signals = Signals::install()?;
+    let (trigger, watch) = drain::channel();
+    let readiness = Readiness::new();
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let mut tasks = TaskGroup::new("control");
+    let identity = SpiffeId::new(
+        &config.pod.trust_domain,
+        &config.pod.namespace,
+        &config.pod.service_account,
+    );
+    let (secrets, fetch) = SecretStore::new(
+        Arc::new(CaClient::new(control::ca_client(&config))),
+        StoreConfig {
+            validity: config.secret_ttl,
+            ..StoreConfig::default()
+        },
+    );
+    tasks.spawn("certificates", fetch);
+    let lease = secrets.lease(&identity, Priority::OnDemand);
+    tasks.spawn(
+        "own certificate",
+        follow(lease.clone(), readiness.gate("certificate")),
+    );
+    let (state, writer) = State::new(&config.gateway);
+    let subscriber = Subscriber::new(writer, state.clone(), readiness.gate("configuration"));
+    let client = control::xds_client(&config, Subscriber::TYPES.to_vec()).await?;
+    tasks.spawn("xds", ambit_xds::run(client, metrics.xds(), subscriber));
+    tracing::info!(
+        version = ambit_runtime::build_info::VERSION,
+        workers = config.workers,
+        gateway = config.gateway,
+        identity = %identity,
+        "starting"
+    );
+    let access_log = AccessLog::new(config.log_format, sink);
+    let me = Arc::new(me(&config, identity));
+    let parts = |seed| Parts {
+        me: me.clone(),
+        state: state.clone(),
+        lease: lease.clone(),
+        series: metrics.worker(),
+        access_log: access_log.clone(),
+        drain: trigger.watch(),
+        seed,
+    };
+    let threads = start_workers(&config, parts)?;
+    let ports = admin::Ports {
+        levels,
+        readiness,
+        registry: Arc::new(registry),
+        state,
+        secrets,
+    };
+    ports.serve(&config, &trigger, &mut tasks).await?;
+    tasks.spawn(
+        "signals",
+        signals.drive(trigger.clone(), config.termination_deadline),
+    );
+    drop((watch, lease));
+    drained(&trigger, threads).await;
+    Ok(())
+}
+
+async fn drained(trigger: &Trigger, threads: Vec<JoinHandle<()>>) {
+    let finished = trigger.finished().await;
+    tracing::info!(?finished, "drained");
+    // The workers cut what is left at the deadline and end by themselves.
+    let joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    });
+    let _ = tokio::time::timeout(LAST_REQUESTS, joined).await;
+}
+
+fn start_workers(
+    config: &Config,
+    parts: impl Fn(u64) -> Parts,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let mut threads = Vec::with_capacity(config.workers);
+    for index in 0..config.workers {
+        let spec = ListenSpec {
+            reuse_port: true,
+            ..ListenSpec::new(config.listen.hbone)
+        };
+        let listener = spec.tcp(None)?;
+        let parts = parts(rand::random());
+        let work = move || {
+            if let Err(error) = worker::run(parts, listener) {
+                tracing::error!(%error, "a worker cannot run");
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(work);
+        threads.push(thread.map_err(StartError::Threads)?);
+    }
+    Ok(threads)
+}
+
+fn me(config: &Config, identity: SpiffeId) -> Me {
+    Me {
+        identity,
+        namespace: config.pod.namespace.clone(),
+        network: config.pod.network.as_str().into(),
+        baggage: control::baggage(config).to_header(),
+        log_format: config.log_format,
+    }
+}
+
+/// Ready while there is a certificate.
+async fn follow(mut lease: Lease, gate: Gate) {
+    loop {
+        match lease.current() {
+            Some(_) => gate.open(),
+            None => gate.close(),
+        }
+        if lease.changed().await.is_err() {
+            return;
+        }
+    }
+}
