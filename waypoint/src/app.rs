@@ -7,9 +7,11 @@ mod control;
 
 use crate::admin;
 use crate::config::Config;
+use crate::listen;
+use crate::me::Me;
 use crate::metrics::Metrics;
 use crate::state::{State, Subscriber};
-use crate::worker::{self, Me, Parts};
+use crate::worker::Parts;
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{CaClient, Lease, Priority, SecretStore};
 use ambit_model::ids::SpiffeId;
@@ -163,7 +165,7 @@ fn start_workers(
         let listener = spec.tcp(None)?;
         let parts = parts(rand::random());
         let work = move || {
-            if let Err(error) = worker::run(parts, listener) {
+            if let Err(error) = listen::run(parts, listener) {
                 tracing::error!(%error, "a worker cannot run");
             }
         };

@@ -14,6 +14,7 @@ mod downstream;
 mod filters;
 mod http;
 pub mod listen;
+pub mod me;
 mod message;
 pub mod metrics;
 mod outcome;

@@ -1,65 +1,40 @@
 //! The HBONE side: tunnels from clients' node proxies, one CONNECT stream per application connection.
 //! In: TCP connections on port 15008. Out: streams whose destination we serve, handed to `http` or
 //! `tcp`. Refusals carry a status and a reason.
-//! Owns: the tunnels of its worker. Must not happen here: a stream of a client without identity, a
-//! wait without a deadline.
+//! Owns: the thread, runtime and tunnels of its worker. Must not happen here: a stream of a client
+//! without identity, a wait without a deadline.
 
 mod accept;
 mod stream;
 
-pub(crate) use accept::run;
-
-use crate::http::upgrade::Upgraded;
-use crate::worker::Worker;
-use ambit_hbone::wire::Baggage;
-use ambit_model::address::NetworkAddress;
-use ambit_model::ids::SpiffeId;
-use ambit_model::service::Service;
-use ambit_telemetry::labels::Peer;
-use std::cell::RefCell;
-use std::net::SocketAddr;
+use crate::upstream::pool::SWEEP;
+use crate::worker::{Parts, Worker};
+use ambit_runtime::tasks;
+use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
-/// One CONNECT stream and what is known of it.
-pub(crate) struct Downstream {
-    pub(crate) worker: Rc<Worker>,
-    /// Who the client proved to be.
-    pub(crate) identity: SpiffeId,
-    /// Where it is.
-    pub(crate) client: SocketAddr,
-    /// Its labels.
-    pub(crate) source: Peer,
-    /// What it addressed.
-    pub(crate) service: Arc<Service>,
-    /// The address it addressed.
-    pub(crate) local: SocketAddr,
-    /// Set by a request that left HTTP.
-    pub(crate) upgraded: RefCell<Option<Upgraded>>,
-}
-
-/// Labels of the client: those of the workload at its address if that has the identity TLS proved,
-/// else what its node proxy says of it.
-fn source(worker: &Worker, identity: &SpiffeId, client: SocketAddr, baggage: &Baggage) -> Peer {
-    let view = worker.state.load();
-    let address = NetworkAddress::new(worker.me.network.clone(), client.ip());
-    let principal = Some(identity.clone());
-    if let Some(workload) = view.mesh.workload_at(&address)
-        && &workload.identity == identity
-    {
-        return Peer::of(workload).with_principal(principal);
-    }
-    Peer {
-        workload: baggage
-            .workload
-            .as_ref()
-            .map_or_else(|| Arc::from(""), |(_, n)| (&**n).into()),
-        namespace: identity.namespace().into(),
-        canonical_service: (&*baggage.service).into(),
-        canonical_revision: (&*baggage.version).into(),
-        principal,
-        cluster: (&*baggage.cluster).into(),
-        region: (&*baggage.region).into(),
-        zone: (&*baggage.zone).into(),
-    }
+/// Runs one worker on this thread until the drain is over: its own runtime, everything on it local.
+///
+/// # Errors
+/// The runtime or the listener cannot be set up.
+pub fn run(parts: Parts, listener: std::net::TcpListener) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let worker = Worker::new(parts);
+        let upstreams = Rc::downgrade(&worker.upstreams);
+        let _sweeper = tasks::spawn_local("sweeper", async move {
+            while let Some(held) = upstreams.upgrade() {
+                held.sweep();
+                drop(held);
+                tokio::time::sleep(SWEEP).await;
+            }
+        });
+        accept::run(worker, listener).await;
+        Ok(())
+    })
 }

@@ -4,10 +4,10 @@
 //! Owns: its facts. Must not happen here: two reports, or none.
 //! Spec: Istio standard metrics; Istio's default access log format.
 
-use crate::record::access_line;
-use crate::message::line::Line;
-use crate::message::{body, headers};
+pub(crate) mod access_line;
+
 use crate::downstream::Downstream;
+use crate::message::{body, headers};
 use crate::outcome::{DOWNSTREAM_GONE, NO_FLAGS, Said};
 use crate::upstream::endpoints::Target;
 use ambit_model::route::HttpRoute;
@@ -105,12 +105,9 @@ impl Record {
         self.grpc
     }
 
-    /// The request line, once it has been understood.
-    pub(crate) fn line(&self, line: &Line) {
-        self.facts
-            .borrow_mut()
-            .authority
-            .clone_from(&line.authority);
+    /// The authority, once it has been understood.
+    pub(crate) fn authority(&self, authority: &str) {
+        authority.clone_into(&mut self.facts.borrow_mut().authority);
     }
 
     /// The id under which the request goes on.

@@ -2,6 +2,7 @@
 //! In: the two halves. Out: `hyper::rt::{Read, Write}`. Bytes read ahead by the sniffer come first.
 //! Never here: a buffer of its own for bytes that flow; half-close stays half-close.
 
+use ambit_hbone::io::{StreamInlet, StreamOutlet};
 use ambit_net::relay::{Endpoint, Inlet, Outlet, ResetCode, StreamError, Transfer, TransferError};
 use bytes::buf::Limit;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -10,6 +11,9 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+
+/// A CONNECT stream, for hyper.
+pub(crate) type HboneIo = StreamIo<StreamInlet, StreamOutlet>;
 
 /// Both halves of an endpoint, for hyper.
 pub(crate) struct StreamIo<I, O> {

@@ -2,10 +2,10 @@
 //! In: a CONNECT stream. Out: a relay with an endpoint, one set of metrics, one access line.
 //! An endpoint that cannot be reached is passed over for another; bytes are never sent twice.
 
-use crate::record::access_line;
-use crate::stream_io::HboneIo;
 use crate::downstream::Downstream;
 use crate::outcome::{Failure, NO_FLAGS};
+use crate::record::access_line::{self, Ended};
+use crate::stream_io::HboneIo;
 use crate::upstream::connect::{Connection, connect};
 use crate::upstream::endpoints::{self, Target};
 use ambit_model::ids::ClusterName;
@@ -23,17 +23,6 @@ use std::time::{Duration, Instant, SystemTime};
 const TRIES: usize = 3;
 /// How often bytes of a living connection are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-
-/// A connection that has ended, for its access line.
-pub(crate) struct Ended {
-    pub(crate) began: SystemTime,
-    pub(crate) duration: Duration,
-    pub(crate) flags: &'static str,
-    pub(crate) details: &'static str,
-    pub(crate) target: Option<Target>,
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
-}
 
 /// Relays to its end.
 pub(crate) async fn serve(downstream: Rc<Downstream>, io: HboneIo) {
@@ -91,9 +80,9 @@ async fn reach(downstream: &Downstream) -> Result<Reached, (Option<Target>, Fail
     let mut tried = SmallVec::<[_; TRIES]>::new();
     let mut last = None;
     loop {
-        let (target, active) = endpoints::choose(worker, &cluster, &tried)
+        let (target, active) = endpoints::choose(&worker.upstreams, &cluster, &tried)
             .map_err(|failure| (last.take(), failure))?;
-        match connect(worker, &target, Some(downstream.client)).await {
+        match connect(&worker.upstreams, &target, Some(downstream.client)).await {
             Ok(connection) => return Ok((target, connection, active)),
             Err(failure) => {
                 let again = tried.contains(&target.workload.uid);

@@ -70,7 +70,9 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 async fn back_off(error: &io::Error) {
     let gone = matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     );
     if !gone {
         tracing::error!(%error, "cannot accept");

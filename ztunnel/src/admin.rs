@@ -6,8 +6,9 @@
 pub mod config_dump;
 mod log_levels;
 
-use crate::capture::pod::Pod;
-use crate::worker::{ConnectionView, Shared, WorkerHandle};
+use crate::pod::Pod;
+use crate::thread::{ConnectionView, WorkerHandle};
+use crate::worker::Shared;
 use ambit_runtime::admin::{BindError, Reply, Routes, Server};
 use ambit_runtime::drain::Trigger;
 use ambit_runtime::metrics;
@@ -59,28 +60,40 @@ impl Ports {
 
     fn admin(self, shared: Arc<Shared>, trigger: Trigger) -> Routes {
         let grace = shared.config.termination_deadline;
-        let Self { levels, workers, pods, .. } = self;
+        let Self {
+            levels,
+            workers,
+            pods,
+            ..
+        } = self;
         let live = workers.clone();
         let quit = move |_| {
             trigger.start(grace);
             Reply::text("shutting down\n")
         };
         Routes::new()
-            .on(Method::GET, "/config_dump", "everything this proxy knows", move |_| {
-                let (shared, workers, pods) = (shared.clone(), workers.clone(), pods.clone());
-                async move {
-                    let live = connections(&workers).await;
-                    let pods = pods.borrow().clone();
-                    Reply::json(config_dump::render(&shared, &pods, &live).to_string())
-                }
-            })
+            .on(
+                Method::GET,
+                "/config_dump",
+                "everything this proxy knows",
+                move |_| {
+                    let (shared, workers, pods) = (shared.clone(), workers.clone(), pods.clone());
+                    async move {
+                        let live = connections(&workers).await;
+                        let pods = pods.borrow().clone();
+                        Reply::json(config_dump::render(&shared, &pods, &live).to_string())
+                    }
+                },
+            )
             .on(Method::GET, "/connections", "live connections", move |_| {
                 let workers = live.clone();
                 async move { json(&connections(&workers).await) }
             })
-            .post("/logging", "?level=LEVEL or ?level=TARGET=LEVEL,… or ?reset", move |request| {
-                log_levels::change(&levels, &request)
-            })
+            .post(
+                "/logging",
+                "?level=LEVEL or ?level=TARGET=LEVEL,… or ?reset",
+                move |request| log_levels::change(&levels, &request),
+            )
             .post("/quitquitquit", "drain and exit", quit)
     }
 }
@@ -96,8 +109,9 @@ async fn connections(workers: &[WorkerHandle]) -> Vec<ConnectionView> {
 fn json(value: &impl serde::Serialize) -> Reply {
     match serde_json::to_vec_pretty(value) {
         Ok(bytes) => Reply::json(bytes),
-        Err(error) => {
-            Reply::error(http::StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
-        }
+        Err(error) => Reply::error(
+            http::StatusCode::INTERNAL_SERVER_ERROR,
+            format!("{error}\n"),
+        ),
     }
 }

@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::metrics::{Metrics, xds::XdsMetrics};
 use crate::state::State;
 use crate::state::writer::Writer;
-use crate::worker::{self, Shared, WorkerHandle};
+use crate::thread::{self, WorkerHandle};
+use crate::worker::Shared;
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{CaClient, CaClientConfig, SecretStore};
 use ambit_runtime::drain::{self, Trigger};
@@ -75,19 +76,9 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     let xds_metrics = XdsMetrics::register(&mut registry);
     let mut tasks = TaskGroup::new("control");
     let state = State::new(ambit_model::Snapshot::default());
-    let authority = CaClientConfig::node_proxy(control::ca_server(&config), control::token(&config));
-    let (secrets, fetch) = SecretStore::new(
-        Arc::new(CaClient::new(authority)),
-        StoreConfig { validity: config.secret_ttl, ..StoreConfig::default() },
-    );
-    tasks.spawn("certificates", fetch);
+    let secrets = fetch_certificates(&config, &mut tasks);
     let writer = Writer::new(state.clone(), readiness.gate("state"));
-    match control::xds_client(&config, Writer::TYPES.to_vec()) {
-        Some(client) => {
-            tasks.spawn("xds", ambit_xds::run(client, xds_metrics.counters(), writer));
-        }
-        None => tracing::warn!("xDS is switched off: without configuration every connection is refused"),
-    }
+    follow_controller(&config, writer, &xds_metrics, &mut tasks);
     tracing::info!(
         version = ambit_runtime::build_info::VERSION,
         workers = config.workers,
@@ -95,7 +86,13 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         "starting"
     );
     let access_log = AccessLog::new(config.log_format, sink);
-    let shared = Arc::new(Shared { config, state: state.clone(), secrets, metrics, access_log });
+    let shared = Arc::new(Shared {
+        config,
+        state: state.clone(),
+        secrets,
+        metrics,
+        access_log,
+    });
     let (workers, threads) = start_workers(&shared, &trigger)?;
     let config = &shared.config;
     let (table, pods) = PodTable::new(
@@ -114,9 +111,18 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     let follow = certificates::run(shared.secrets.clone(), state, pods.clone());
     tasks.spawn("certificates of pods", follow);
     let gate = readiness.gate("workload proxy manager");
-    tasks.spawn("zds", zds::run(config.zds.clone(), table, gate, trigger.watch()));
+    tasks.spawn(
+        "zds",
+        zds::run(config.zds.clone(), table, gate, trigger.watch()),
+    );
     let grace = config.termination_deadline;
-    let ports = admin::Ports { levels, readiness, registry: Arc::new(registry), workers, pods };
+    let ports = admin::Ports {
+        levels,
+        readiness,
+        registry: Arc::new(registry),
+        workers,
+        pods,
+    };
     ports.serve(&shared, &trigger, &mut tasks).await?;
     tasks.spawn("signals", signals.drive(trigger.clone(), grace));
     drop(watch);
@@ -128,12 +134,31 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     Ok(())
 }
 
+fn fetch_certificates(config: &Config, tasks: &mut TaskGroup) -> SecretStore {
+    let authority = CaClientConfig::node_proxy(control::ca_server(config), control::token(config));
+    let settings = StoreConfig {
+        validity: config.secret_ttl,
+        ..StoreConfig::default()
+    };
+    let (secrets, fetch) = SecretStore::new(Arc::new(CaClient::new(authority)), settings);
+    tasks.spawn("certificates", fetch);
+    secrets
+}
+
+fn follow_controller(config: &Config, writer: Writer, metrics: &XdsMetrics, tasks: &mut TaskGroup) {
+    let Some(client) = control::xds_client(config, Writer::TYPES.to_vec()) else {
+        tracing::warn!("xDS is switched off: without configuration every connection is refused");
+        return;
+    };
+    tasks.spawn("xds", ambit_xds::run(client, metrics.counters(), writer));
+}
+
 fn start_workers(
     shared: &Arc<Shared>,
     trigger: &Trigger,
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), StartError> {
     let started: io::Result<Vec<_>> = (0..shared.config.workers)
-        .map(|index| worker::start(index, shared.clone(), trigger.watch()))
+        .map(|index| thread::start(index, shared.clone(), trigger.watch()))
         .collect();
     Ok(started.map_err(StartError::Threads)?.into_iter().unzip())
 }

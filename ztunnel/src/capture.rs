@@ -7,6 +7,5 @@
 
 pub mod listeners;
 pub mod message;
-pub mod pod;
 pub mod table;
 pub mod zds;

@@ -2,8 +2,8 @@
 //! In: the pods served and the snapshot, which knows their trust domain. Out: one lease per identity,
 //! so that the first connection need not wait. Owns: the leases, and only those.
 
-use crate::capture::pod::Pod;
 use crate::gather;
+use crate::pod::Pod;
 use crate::state::State;
 use ambit_identity::{Lease, Priority, SecretStore};
 use ambit_model::ids::SpiffeId;
@@ -12,7 +12,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Follows pods and snapshot until the list of pods is gone.
-pub async fn run(secrets: SecretStore, state: Arc<State>, mut pods: watch::Receiver<Vec<Arc<Pod>>>) {
+pub async fn run(
+    secrets: SecretStore,
+    state: Arc<State>,
+    mut pods: watch::Receiver<Vec<Arc<Pod>>>,
+) {
     let mut leases: BTreeMap<SpiffeId, Lease> = BTreeMap::new();
     let mut changes = state.changes();
     loop {
@@ -25,7 +29,9 @@ pub async fn run(secrets: SecretStore, state: Arc<State>, mut pods: watch::Recei
             .collect();
         leases.retain(|id, _| wanted.contains(id));
         for id in wanted {
-            leases.entry(id).or_insert_with_key(|id| secrets.lease(id, Priority::Warmup));
+            leases
+                .entry(id)
+                .or_insert_with_key(|id| secrets.lease(id, Priority::Warmup));
         }
         tokio::select! {
             changed = pods.changed() => if changed.is_err() { return },

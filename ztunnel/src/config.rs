@@ -152,10 +152,16 @@ const UPSTREAM_MARK: u32 = 1337;
 fn refuse_unsupported(reader: &Reader<'_>) {
     let off_only = [
         ("XDS_ON_DEMAND", "on-demand xDS is not supported yet"),
-        ("UNSTABLE_ENABLE_SOCKS5", "the SOCKS5 listener is not supported"),
+        (
+            "UNSTABLE_ENABLE_SOCKS5",
+            "the SOCKS5 listener is not supported",
+        ),
         ("FAKE_CA", "a fake certificate authority is not supported"),
         ("TLS12_ENABLED", "TLS 1.2 is not supported"),
-        ("USER_TIMEOUT_ENABLED", "TCP_USER_TIMEOUT is not supported yet"),
+        (
+            "USER_TIMEOUT_ENABLED",
+            "TCP_USER_TIMEOUT is not supported yet",
+        ),
     ];
     for (name, reason) in off_only {
         if reader.flag(name, false) {
@@ -163,7 +169,10 @@ fn refuse_unsupported(reader: &Reader<'_>) {
         }
     }
     let unset_only = [
-        ("CRL_PATH", "certificate revocation lists are not supported yet"),
+        (
+            "CRL_PATH",
+            "certificate revocation lists are not supported yet",
+        ),
         ("LOCAL_XDS_PATH", "static state is not supported"),
         ("LOCAL_XDS", "static state is not supported"),
     ];
@@ -176,10 +185,18 @@ fn refuse_unsupported(reader: &Reader<'_>) {
         reader.reject("PROXY_MODE", Some(mode), "only `shared` is supported");
     }
     if let Some(policy) = reader.text("COMPLIANCE_POLICY") {
-        reader.reject("COMPLIANCE_POLICY", Some(policy), "compliance policies are not supported yet");
+        reader.reject(
+            "COMPLIANCE_POLICY",
+            Some(policy),
+            "compliance policies are not supported yet",
+        );
     }
     if !reader.flag("ENABLE_PROXY", true) {
-        reader.reject("ENABLE_PROXY", reader.text("ENABLE_PROXY"), "a node proxy without proxy");
+        reader.reject(
+            "ENABLE_PROXY",
+            reader.text("ENABLE_PROXY"),
+            "a node proxy without proxy",
+        );
     }
 }
 
@@ -197,7 +214,11 @@ fn tunnel(reader: &Reader<'_>) -> Settings {
     // RFC 9113 section 6.5.2.
     if !(1 << 14..1 << 24).contains(&frame) {
         let given = Some(frame.to_string());
-        reader.reject("HTTP2_FRAME_SIZE", given, "must be between 16384 and 16777215");
+        reader.reject(
+            "HTTP2_FRAME_SIZE",
+            given,
+            "must be between 16384 and 16777215",
+        );
     }
     Settings {
         stream_window: number("HTTP2_STREAM_WINDOW_SIZE", default.stream_window),
@@ -227,7 +248,10 @@ fn termination_deadline(reader: &Reader<'_>) -> Duration {
         Some(seconds) => seconds.saturating_sub(1).max(1),
         None => 5,
     };
-    reader.duration("CONNECTION_TERMINATION_DEADLINE", Duration::from_secs(default))
+    reader.duration(
+        "CONNECTION_TERMINATION_DEADLINE",
+        Duration::from_secs(default),
+    )
 }
 
 fn dns(reader: &Reader<'_>) -> DnsConfig {
@@ -242,7 +266,10 @@ fn dns(reader: &Reader<'_>) -> DnsConfig {
         let file = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         nameservers = resolv_conf(&file);
     }
-    DnsConfig { enabled: reader.flag("ISTIO_META_DNS_CAPTURE", true), nameservers }
+    DnsConfig {
+        enabled: reader.flag("ISTIO_META_DNS_CAPTURE", true),
+        nameservers,
+    }
 }
 
 /// The `nameserver` lines (resolv.conf(5)).
@@ -259,7 +286,11 @@ fn log_format(reader: &Reader<'_>) -> Format {
         None | Some("plain") => Format::Plain,
         Some("json") => Format::Json,
         Some(other) => {
-            reader.reject("LOG_FORMAT", Some(other.to_owned()), "must be `plain` or `json`");
+            reader.reject(
+                "LOG_FORMAT",
+                Some(other.to_owned()),
+                "must be `plain` or `json`",
+            );
             Format::Plain
         }
     }
@@ -268,7 +299,11 @@ fn log_format(reader: &Reader<'_>) -> Format {
 fn ports(ipv6: bool) -> PortConfig {
     use ambit_api::ports;
     use std::net::{Ipv4Addr, Ipv6Addr};
-    let any = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
+    let any = if ipv6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    };
     PortConfig {
         admin: (Ipv4Addr::LOCALHOST, ports::ADMIN).into(),
         metrics: (any, ports::METRICS).into(),

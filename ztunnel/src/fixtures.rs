@@ -48,7 +48,11 @@ pub(crate) fn service(namespace: &str, hostname: &str, vips: &[&str]) -> Change 
             namespace: namespace.into(),
             hostname: hostname.into(),
             addresses: addresses.collect(),
-            ports: vec![pb::Port { service_port: 80, target_port: 8080, ..Default::default() }],
+            ports: vec![pb::Port {
+                service_port: 80,
+                target_port: 8080,
+                ..Default::default()
+            }],
             ..Default::default()
         })
         .unwrap(),
@@ -57,12 +61,21 @@ pub(crate) fn service(namespace: &str, hostname: &str, vips: &[&str]) -> Change 
 
 /// Makes a pod an endpoint of `namespace/hostname`.
 pub(crate) fn backs(workload: &mut pb::Workload, service: &str) {
-    let ports = vec![pb::Port { service_port: 80, target_port: 8080, ..Default::default() }];
-    workload.services.insert(service.into(), pb::PortList { ports });
+    let ports = vec![pb::Port {
+        service_port: 80,
+        target_port: 8080,
+        ..Default::default()
+    }];
+    workload
+        .services
+        .insert(service.into(), pb::PortList { ports });
 }
 
 /// A complete snapshot of these.
 pub(crate) fn snapshot(changes: Vec<Change>) -> Snapshot {
-    let synced = Change::Synced(Synced { addresses: true, authorizations: true });
+    let synced = Change::Synced(Synced {
+        addresses: true,
+        authorizations: true,
+    });
     Snapshot::default().apply(changes.into_iter().chain([synced]))
 }

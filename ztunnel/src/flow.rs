@@ -4,14 +4,16 @@
 //! of the failure; a connection that never came to be counts all three under those of the failure.
 //! Bytes of living connections are reported by the worker's tick.
 
-use crate::capture::message::Role;
+use crate::metrics::RefusedLabels;
 use crate::outcome::{Failure, Verdict};
-use crate::worker::Worker;
+use crate::pod::Role;
 use ambit_model::workload::Workload;
 use ambit_net::relay::Counters;
 use ambit_telemetry::access_log::{AccessLog, Line, Severity, Value};
 use ambit_telemetry::labels::{Reporter, TrafficLabels};
-use ambit_telemetry::traffic::TrafficCells;
+use ambit_telemetry::traffic::{TrafficCells, TrafficSeries};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
@@ -91,6 +93,17 @@ impl Facts {
     }
 }
 
+/// Where connections of one worker are written down.
+#[derive(Debug)]
+pub struct Books {
+    /// Counters by label set.
+    pub traffic: TrafficSeries,
+    /// Connections that were never joined.
+    pub refused: Family<RefusedLabels, Counter>,
+    /// One line per connection.
+    pub access_log: AccessLog,
+}
+
 /// An established connection.
 pub struct Flow {
     /// What is known of it.
@@ -105,13 +118,19 @@ pub struct Flow {
 
 impl Flow {
     /// Counts the connection as opened.
-    pub fn open(worker: &Worker, facts: Facts, started: Instant) -> Rc<Self> {
-        let cells = worker.traffic.resolve(&facts.labels);
+    pub fn open(books: &Books, facts: Facts, started: Instant) -> Rc<Self> {
+        let cells = books.traffic.resolve(&facts.labels);
         cells.opened();
         let counters = Counters::default();
-        let flow = Self { facts, started, counters, reported: Cell::default(), cells };
+        let flow = Self {
+            facts,
+            started,
+            counters,
+            reported: Cell::default(),
+            cells,
+        };
         if AccessLog::wants(Severity::Debug) {
-            flow.log(worker, Severity::Debug, "connection opened", None);
+            flow.log(books, Severity::Debug, "connection opened", None);
         }
         Rc::new(flow)
     }
@@ -125,51 +144,63 @@ impl Flow {
     }
 
     /// The end: counts and logs.
-    pub fn close(&self, worker: &Worker, end: Result<(), Failure>) {
+    pub fn close(&self, books: &Books, end: Result<(), Failure>) {
         self.report();
         self.cells.closed();
         match end {
-            Ok(()) => self.log(worker, Severity::Info, "connection complete", None),
+            Ok(()) => self.log(books, Severity::Info, "connection complete", None),
             Err(failure) => {
                 let verdict = failure.verdict();
                 let labels = self.facts.labels.with_flags(verdict.flags);
-                worker.traffic.resolve(&labels).failed();
-                self.log(worker, Severity::Error, "connection complete", Some((&failure, &verdict)));
+                books.traffic.resolve(&labels).failed();
+                self.log(
+                    books,
+                    Severity::Error,
+                    "connection complete",
+                    Some((&failure, &verdict)),
+                );
             }
         }
     }
 
     fn log(
         &self,
-        worker: &Worker,
+        books: &Books,
         severity: Severity,
         message: &str,
         failure: Option<(&Failure, &Verdict)>,
     ) {
         let bytes = (self.counters.from_client(), self.counters.from_server());
-        let line = Entry { facts: &self.facts, bytes, started: self.started, failure };
-        line.write(&worker.shared.access_log, severity, message);
+        let line = Entry {
+            facts: &self.facts,
+            bytes,
+            started: self.started,
+            failure,
+        };
+        line.write(&books.access_log, severity, message);
     }
 }
 
 impl fmt::Debug for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flow").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("Flow")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
     }
 }
 
 /// A connection that never came to be: all three counters and a line.
-pub fn refused(worker: &Worker, facts: &Facts, started: Instant, failure: &Failure) {
+pub fn refused(books: &Books, facts: &Facts, started: Instant, failure: &Failure) {
     let verdict = failure.verdict();
-    let cells = worker.traffic.resolve(&facts.labels.with_flags(verdict.flags));
+    let cells = books
+        .traffic
+        .resolve(&facts.labels.with_flags(verdict.flags));
     cells.opened();
     cells.closed();
     cells.failed();
-    worker
-        .shared
-        .metrics
+    books
         .refused
-        .get_or_create(&crate::metrics::RefusedLabels {
+        .get_or_create(&RefusedLabels {
             direction: facts.direction.as_str(),
             reason: verdict.reason,
         })
@@ -180,8 +211,13 @@ pub fn refused(worker: &Worker, facts: &Facts, started: Instant, failure: &Failu
     } else {
         (Severity::Error, "connection complete")
     };
-    let entry = Entry { facts, bytes: (0, 0), started, failure: Some((failure, &verdict)) };
-    entry.write(&worker.shared.access_log, severity, message);
+    let entry = Entry {
+        facts,
+        bytes: (0, 0),
+        started,
+        failure: Some((failure, &verdict)),
+    };
+    entry.write(&books.access_log, severity, message);
 }
 
 /// One line to be.
@@ -200,7 +236,9 @@ impl Entry<'_> {
         let facts = self.facts;
         let millis = self.started.elapsed().as_millis();
         let duration = format_args!("{millis}ms");
-        let error = self.failure.map(|(failure, _)| ambit_telemetry::logging::chain(failure));
+        let error = self
+            .failure
+            .map(|(failure, _)| ambit_telemetry::logging::chain(failure));
         let mut fields: Vec<(&str, Value<'_>)> = Vec::with_capacity(24);
         fields.push(("src.addr", Value::Bare(&facts.source)));
         end(&mut fields, &SOURCE, facts.source_workload.as_deref());
@@ -214,7 +252,11 @@ impl Entry<'_> {
         if !facts.labels.service.hostname.is_empty() {
             fields.push(("dst.service", Value::Text(&facts.labels.service.hostname)));
         }
-        end(&mut fields, &DESTINATION, facts.destination_workload.as_deref());
+        end(
+            &mut fields,
+            &DESTINATION,
+            facts.destination_workload.as_deref(),
+        );
         if let Some(id) = &facts.labels.destination.principal {
             fields.push(("dst.identity", Value::Quoted(id)));
         }
@@ -237,7 +279,11 @@ impl Entry<'_> {
                 fields.push(("rule", Value::Number(*rule as u64)));
             }
         }
-        log.write(&Line { severity, message, fields: &fields });
+        log.write(&Line {
+            severity,
+            message,
+            fields: &fields,
+        });
     }
 }
 
@@ -247,10 +293,16 @@ struct EndNames {
     cluster: &'static str,
 }
 
-const SOURCE: EndNames =
-    EndNames { workload: "src.workload", namespace: "src.namespace", cluster: "src.cluster" };
-const DESTINATION: EndNames =
-    EndNames { workload: "dst.workload", namespace: "dst.namespace", cluster: "dst.cluster" };
+const SOURCE: EndNames = EndNames {
+    workload: "src.workload",
+    namespace: "src.namespace",
+    cluster: "src.cluster",
+};
+const DESTINATION: EndNames = EndNames {
+    workload: "dst.workload",
+    namespace: "dst.namespace",
+    cluster: "dst.cluster",
+};
 
 fn end<'a>(
     fields: &mut Vec<(&'a str, Value<'a>)>,

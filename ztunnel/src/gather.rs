@@ -2,7 +2,7 @@
 //! In: what the agent calls the pod. Out: its workload in the mesh, held for at most 5 s until the
 //! configuration is there. Never looked up by address: addresses are reused.
 
-use crate::capture::pod::{Pod, PodIdentity};
+use crate::pod::{Pod, PodIdentity};
 use crate::state::State;
 use ambit_model::Snapshot;
 use ambit_model::workload::Workload;
@@ -80,8 +80,8 @@ pub fn find(state: &State, pod: &Pod) -> Result<Own, NotReady> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::pod::Capture;
     use crate::fixtures::{pod, snapshot};
+    use crate::pod::Capture;
     use ambit_net::Netns;
 
     fn captured(service_account: &str) -> Pod {
@@ -90,7 +90,12 @@ mod tests {
             namespace: "shop".into(),
             service_account: service_account.into(),
         };
-        Pod::new("u".into(), identity, Netns::current().unwrap(), (Capture::Steered, 0x539))
+        Pod::new(
+            "u".into(),
+            identity,
+            Netns::current().unwrap(),
+            (Capture::Steered, 0x539),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -107,10 +112,16 @@ mod tests {
     async fn names_what_is_missing_after_five_seconds() {
         let state = State::new(Snapshot::default());
         let known = captured("client");
-        assert_eq!(own_workload(&state, &known).await.unwrap_err(), NotReady::NotSynced);
+        assert_eq!(
+            own_workload(&state, &known).await.unwrap_err(),
+            NotReady::NotSynced
+        );
         state.store(snapshot(vec![pod("shop", "client", "10.1.0.1", |_| {})]));
         let other = captured("somebody-else");
         let error = own_workload(&state, &other).await.unwrap_err();
-        assert!(error.to_string().contains("shop/client (somebody-else)"), "{error}");
+        assert!(
+            error.to_string().contains("shop/client (somebody-else)"),
+            "{error}"
+        );
     }
 }

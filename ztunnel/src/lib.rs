@@ -1,5 +1,5 @@
 //! Node proxy: captured sockets in, HBONE out, and the reverse; L4 policy, DNS, metrics.
-//! `app` wires the parts; `worker` is one data-plane thread; `capture`, `state` and `certificates`
+//! `app` wires the parts; `thread` is one data-plane thread, `worker` what its connections use; `capture`, `state` and `certificates`
 //! run on the control runtime and reach the workers by commands and shared snapshots only.
 //! Must not: know of HTTP beyond CONNECT; decide (that is `ambit-routing`); keep configuration on disk.
 //! Spec: Istio's ztunnel (ports, environment, ZDS, HBONE, metrics, access log).
@@ -19,9 +19,13 @@ pub mod inbound;
 pub mod metrics;
 pub mod outbound;
 pub mod outcome;
+pub mod pod;
 pub mod registry;
 pub mod relayed;
+pub mod sockets;
 pub mod state;
+pub mod thread;
+pub mod tunnels;
 pub mod worker;
 
 #[cfg(test)]

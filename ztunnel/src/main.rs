@@ -1,4 +1,5 @@
 //! The node proxy binary: reads settings, runs until drained.
+#![forbid(unsafe_code)]
 
 use ambit_runtime::env::ProcessEnv;
 use ambit_ztunnel::app;
@@ -11,7 +12,9 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let command = std::env::args().nth(1).unwrap_or_else(|| "proxy".to_owned());
+    let command = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "proxy".to_owned());
     let result = match command.as_str() {
         "proxy" => proxy(),
         "version" => say(ambit_runtime::build_info::VERSION),

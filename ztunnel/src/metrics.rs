@@ -101,17 +101,33 @@ impl Metrics {
         };
         for (name, help, gauge) in [
             (names::ACTIVE_PROXIES, "Pods served", &metrics.pods.active),
-            (names::PENDING_PROXIES, "Pods waiting to be served", &metrics.pods.pending),
+            (
+                names::PENDING_PROXIES,
+                "Pods waiting to be served",
+                &metrics.pods.pending,
+            ),
         ] {
             registry.register(name, help, gauge.clone());
         }
         for (name, help, counter) in [
-            (names::PROXIES_STARTED, "Pods served since start", &metrics.pods.started),
-            (names::PROXIES_STOPPED, "Pods no longer served", &metrics.pods.stopped),
+            (
+                names::PROXIES_STARTED,
+                "Pods served since start",
+                &metrics.pods.started,
+            ),
+            (
+                names::PROXIES_STOPPED,
+                "Pods no longer served",
+                &metrics.pods.stopped,
+            ),
         ] {
             registry.register(name, help, counter.clone());
         }
-        registry.register(names::TCP_SOCKETS, "Open TCP sockets", metrics.sockets.clone());
+        registry.register(
+            names::TCP_SOCKETS,
+            "Open TCP sockets",
+            metrics.sockets.clone(),
+        );
         let help = "Connections refused before they were joined, by reason";
         registry.register("ambit_connections_refused", help, metrics.refused.clone());
         registry.register_collector(Box::new(Dropped(log)));
@@ -137,7 +153,11 @@ impl DnsMetrics {
         let help = "DNS requests upstream did not answer";
         registry.register(names::DNS_UPSTREAM_FAILURES, help, dns.failures.clone());
         let help = "Time upstream took to answer in seconds";
-        registry.register("istio_dns_upstream_request_duration_seconds", help, dns.duration.clone());
+        registry.register(
+            "istio_dns_upstream_request_duration_seconds",
+            help,
+            dns.duration.clone(),
+        );
         let help = "DNS requests dropped because too many were in progress";
         registry.register("ambit_dns_dropped", help, dns.dropped.clone());
         dns

@@ -4,28 +4,27 @@
 //! Spec: RFC 9113 section 8.5; Istio `baggage` and `forwarded` headers.
 
 pub mod labels;
-pub mod tunnels;
 
 use crate::accept::Accepted;
-use crate::capture::pod::{Capture, Pod};
 use crate::dns;
 use crate::flow::{self, Direction, Facts, Flow};
 use crate::gather::{self, Own};
 use crate::outcome::Failure;
-use crate::registry::Place;
+use crate::pod::Pod;
 use crate::relayed;
+use crate::sockets::{DIAL_DEADLINE, captured_for, reset};
+use crate::tunnels;
 use crate::worker::Worker;
-use ambit_ebpf_common::Mark;
 use ambit_model::ids::{Generation, NetworkId};
 use ambit_net::relay::TcpEndpoint;
-use ambit_net::{original_dst, socket::DialSpec};
+use ambit_net::socket::DialSpec;
 use ambit_routing::connection::outbound::{
     CapturedConn, Decision, Protocol, ResourceName, Upstream, decide,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::net::TcpStream;
 
 /// Serves one captured connection to its end.
@@ -37,7 +36,7 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
         Err(failure) => {
             let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
             let facts = Facts::bare(Direction::Outbound, peer, unknown);
-            flow::refused(&worker, &facts, started, &failure);
+            flow::refused(&worker.books, &facts, started, &failure);
             return reset(&stream);
         }
     };
@@ -54,7 +53,7 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
     match Box::pin(conn.connect()).await {
         Ok(joined) => conn.relay(stream, joined).await,
         Err(failure) => {
-            flow::refused(&conn.worker, &conn.facts, started, &failure);
+            flow::refused(&conn.worker.books, &conn.facts, started, &failure);
             // The application sees a reset, not an orderly end.
             reset(&stream);
         }
@@ -98,7 +97,10 @@ impl Outgoing {
                 return Err(Failure::Unresolved { hostname });
             }
         };
-        Ok(Joined { far, generation: own.snapshot.generation() })
+        Ok(Joined {
+            far,
+            generation: own.snapshot.generation(),
+        })
     }
 
     /// Decides, fetching what the decision lacks at most once per hostname.
@@ -119,7 +121,10 @@ impl Outgoing {
             let servers = &self.worker.shared.config.dns.nameservers;
             let addresses = dns::forward::resolve(&self.pod, servers, hostname)
                 .await
-                .map_err(|source| Failure::Resolve { hostname: hostname.clone(), source })?;
+                .map_err(|source| Failure::Resolve {
+                    hostname: hostname.clone(),
+                    source: source.into(),
+                })?;
             conn.resolved.insert(hostname.clone(), addresses);
         }
     }
@@ -128,7 +133,11 @@ impl Outgoing {
         labels::upstream(&mut self.facts, &upstream);
         match &upstream.protocol {
             Protocol::Tcp => Ok(Far::Tcp(self.dial_tcp(upstream.address).await?)),
-            Protocol::Hbone { expected, authority } => {
+            Protocol::Hbone {
+                expected,
+                authority,
+            } => {
+                let svid = self.worker.svid(&own.workload.identity).await?;
                 let request = tunnels::StreamRequest {
                     own: &own.workload,
                     pod: &self.pod,
@@ -138,7 +147,7 @@ impl Outgoing {
                     client: self.facts.source,
                     service: upstream.service.as_ref().map(|s| &*s.key.hostname),
                 };
-                let opened = self.worker.tunnels.open(&self.worker, request).await?;
+                let opened = self.worker.tunnels.open(&svid, request).await?;
                 labels::proved(&mut self.facts, &own.workload.identity, opened.peer);
                 Ok(Far::Hbone(opened.stream))
             }
@@ -153,47 +162,17 @@ impl Outgoing {
     }
 
     async fn relay(self, near: TcpStream, joined: Joined) {
-        let flow = Flow::open(&self.worker, self.facts, self.started);
-        let registry = &self.worker.registry;
-        let place: Place = registry.enter(flow.clone(), self.pod, None, joined.generation);
+        let flow = Flow::open(&self.worker.books, self.facts, self.started);
+        let place = self
+            .worker
+            .enter(flow.clone(), self.pod, None, joined.generation);
         let near = TcpEndpoint(near);
         let end = match joined.far {
             Far::Tcp(far) => relayed::run(near, TcpEndpoint(far), &flow, place).await,
             Far::Hbone(far) => relayed::run(near, far, &flow, place).await,
         };
-        flow.close(&self.worker, end);
+        flow.close(&self.worker.books, end);
     }
-}
-
-/// Where the application wanted to go; refuses our own dialling sockets come back.
-fn captured_for(pod: &Pod, stream: &TcpStream) -> Result<SocketAddr, Failure> {
-    refuse_own(pod, stream)?;
-    match pod.capture {
-        Capture::Steered => original_dst::local(stream),
-        Capture::Redirected => {
-            original_dst::redirected(stream).or_else(|_| original_dst::local(stream))
-        }
-    }
-    .map_err(Failure::OriginalDst)
-}
-
-/// A connection that carries one of our marks was dialled by us: the accepted side inherits the mark
-/// of the SYN (`tcp_fwmark_accept`), which never arrives from another namespace.
-///
-/// # Errors
-/// [`Failure::OwnSocket`].
-pub fn refuse_own(pod: &Pod, stream: &TcpStream) -> Result<(), Failure> {
-    let ours = |mark: u32| mark == pod.mark || mark & Mark::MASK == Mark::TO_APP.0;
-    match socket2::SockRef::from(stream).mark() {
-        Ok(mark) if ours(mark) => Err(Failure::OwnSocket),
-        _ => Ok(()),
-    }
-}
-
-/// Makes closing the socket a reset.
-pub fn reset(stream: &TcpStream) {
-    // Without the option the peer sees an orderly end, which is all that can be done then.
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// TCP queries to a nameserver the agent indexes are answered here, as UDP ones are.
@@ -201,6 +180,3 @@ fn nameserver(worker: &Worker, to: SocketAddr) -> Option<IpAddr> {
     let dns = &worker.shared.config.dns;
     (dns.enabled && to.port() == 53 && dns.nameservers.contains(&to.ip())).then_some(to.ip())
 }
-
-/// From SYN to established, towards peers and applications.
-pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);

@@ -2,10 +2,11 @@
 //! In: typed errors of all parts. Out: response flag, CONNECT status, reason word, log text.
 //! Texts users grep for are upstream's.
 
-use crate::dns::forward::ForwardError;
 use crate::gather::NotReady;
-use crate::registry::Cut;
-use ambit_hbone::io::{AcceptError, ConnectError, DialError as TunnelDialError, OpenError, Stage};
+use ambit_hbone::io::{
+    AcceptError, ConnectError, DialError as TunnelDialError, OpenError, Stage, StreamRefused,
+    TunnelError,
+};
 use ambit_hbone::wire::connect::InvalidAuthority;
 use ambit_identity::store::SecretError;
 use ambit_model::ids::PolicyKey;
@@ -47,7 +48,7 @@ pub enum Failure {
         hostname: Arc<str>,
         /// Cause.
         #[source]
-        source: ForwardError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The decision named an authority that is none.
     #[error("the destination cannot be named")]
@@ -90,6 +91,12 @@ pub enum Failure {
     /// A peer's handshake failed.
     #[error("no tunnel from the peer")]
     Accept(#[source] AcceptError),
+    /// A peer's tunnel failed.
+    #[error("tunnel of the peer failed")]
+    PeerTunnel(#[source] TunnelError),
+    /// A peer's stream asks for nothing that can be given.
+    #[error("stream refused")]
+    PeerStream(#[source] StreamRefused),
     /// The client gave up before it had an answer.
     #[error("the client gave up before the application was connected")]
     Cancelled,
@@ -108,6 +115,17 @@ pub enum Failure {
     /// We cut it.
     #[error("{}", cut(*.0))]
     Cut(Cut),
+}
+
+/// Why a live connection is cut by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Policy no longer allows it.
+    PolicyChange,
+    /// The process ends and its time is up.
+    Drain,
+    /// The pod is no longer served.
+    PodRemoved,
 }
 
 /// What a failure means to others.
@@ -154,13 +172,21 @@ impl Failure {
             Self::HandshakeBudget => (TLS_FAILURE, BUSY, "handshake-budget"),
             Self::Accept(AcceptError::Tls(_)) => (TLS_FAILURE, BUSY, "tls"),
             Self::Accept(AcceptError::H2(_) | AcceptError::Timeout { .. }) => (H2, BUSY, "h2"),
+            Self::PeerTunnel(TunnelError::Violation(_)) => (H2, BUSY, "h2"),
+            Self::PeerTunnel(TunnelError::Mux(_)) => (CONNECT, BUSY, "broken"),
+            Self::PeerTunnel(TunnelError::Ping { .. }) => (CONNECT, BUSY, "ping"),
+            Self::PeerStream(refused) => peer_stream(refused),
             Self::Cancelled | Self::ClientGone(_) => (CONNECT, BUSY, "client-gone"),
             Self::Broken { .. } => (CONNECT, BUSY, "broken"),
             Self::Cut(Cut::PolicyChange) => (DENY, StatusCode::UNAUTHORIZED, "policy-change"),
             Self::Cut(Cut::Drain) => (CONNECT, BUSY, "drain"),
             Self::Cut(Cut::PodRemoved) => (CONNECT, BUSY, "pod-removed"),
         };
-        Verdict { flags, status, reason }
+        Verdict {
+            flags,
+            status,
+            reason,
+        }
     }
 
     /// The policy, and its rule, that decided a denial.
@@ -206,6 +232,16 @@ fn tunnel(error: &TunnelDialError) -> (&'static str, StatusCode, &'static str) {
             Stage::Tls => (TLS_FAILURE, BUSY, "tls"),
             Stage::H2 => (H2, BUSY, "h2"),
         },
+    }
+}
+
+fn peer_stream(refused: &StreamRefused) -> (&'static str, StatusCode, &'static str) {
+    match refused {
+        StreamRefused::Request(_) => (CONNECT, StatusCode::BAD_REQUEST, "bad-request"),
+        StreamRefused::Headers { .. } => {
+            (CONNECT, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers")
+        }
+        StreamRefused::Full { .. } => (CONNECT, StatusCode::SERVICE_UNAVAILABLE, "stream-limit"),
     }
 }
 

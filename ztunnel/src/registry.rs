@@ -4,8 +4,9 @@
 //! Owns: the list; the connection's task owns the sockets and hears of a cut through its channel.
 //! Must not: be shared between workers.
 
-use crate::capture::pod::Pod;
 use crate::flow::Flow;
+use crate::outcome::Cut;
+use crate::pod::Pod;
 use ambit_model::ids::Generation;
 use ambit_routing::connection::inbound::ArrivedConn;
 use slab::Slab;
@@ -13,17 +14,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-
-/// Why a live connection is cut by us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// Policy no longer allows it.
-    PolicyChange,
-    /// The process ends and its time is up.
-    Drain,
-    /// The pod is no longer served.
-    PodRemoved,
-}
 
 /// The live connections of a worker.
 #[derive(Debug, Default)]
@@ -76,9 +66,19 @@ impl Registry {
         decided: Generation,
     ) -> Place {
         let (sender, cut) = oneshot::channel();
-        let entry = Entry { flow, pod, arrived, decided, cut: Some(sender) };
+        let entry = Entry {
+            flow,
+            pod,
+            arrived,
+            decided,
+            cut: Some(sender),
+        };
         let key = self.live.borrow_mut().insert(entry);
-        Place { registry: self.clone(), key, cut }
+        Place {
+            registry: self.clone(),
+            key,
+            cut,
+        }
     }
 
     /// How many connections live.
@@ -108,7 +108,10 @@ impl Registry {
         still_allowed: impl Fn(&Pod, &ArrivedConn) -> bool,
     ) {
         for (_, entry) in self.live.borrow_mut().iter_mut() {
-            let Some(arrived) = entry.arrived.as_ref().filter(|_| entry.decided < generation)
+            let Some(arrived) = entry
+                .arrived
+                .as_ref()
+                .filter(|_| entry.decided < generation)
             else {
                 continue;
             };

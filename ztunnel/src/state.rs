@@ -22,7 +22,10 @@ impl State {
     /// Starts from a snapshot, normally the empty one.
     pub fn new(snapshot: Snapshot) -> Arc<Self> {
         let (changed, _) = watch::channel(snapshot.generation());
-        Arc::new(Self { current: ArcSwap::from_pointee(snapshot), changed })
+        Arc::new(Self {
+            current: ArcSwap::from_pointee(snapshot),
+            changed,
+        })
     }
 
     /// The snapshot to decide by. Load it once per decision.

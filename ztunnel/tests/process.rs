@@ -1,7 +1,10 @@
 //! The real binary in a network namespace of its own, with an agent that only says hello.
 //! Needs root; says so and fails under CI otherwise.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its set-up too")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its set-up too"
+)]
 
 use ambit_api::zds;
 use ambit_net::Netns;
@@ -25,14 +28,21 @@ struct Proxy {
 impl Proxy {
     fn start(test: &str, socket: &Path) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            assert!(std::env::var_os("CI").is_none(), "network namespaces need root");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "network namespaces need root"
+            );
             let _ = writeln!(std::io::stderr(), "not run: network namespaces need root");
             return None;
         }
         let name = format!("ambit-zp-{}-{test}", std::process::id());
         run(Command::new("ip").args(["netns", "add", &name]));
         let netns = Netns::open(Path::new(&format!("/run/netns/{name}"))).unwrap();
-        let mut proxy = Self { name, netns, child: None };
+        let mut proxy = Self {
+            name,
+            netns,
+            child: None,
+        };
         run(Command::new("ip").args(["-n", &proxy.name, "link", "set", "lo", "up"]));
         let child = Command::new("ip")
             .args(["netns", "exec", &proxy.name, BINARY])
@@ -59,11 +69,16 @@ impl Proxy {
             std::thread::yield_now();
         };
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {answer}"
+        );
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
@@ -81,7 +96,9 @@ impl Drop for Proxy {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
     }
 }
 
@@ -98,7 +115,10 @@ async fn agent_without_pods(listener: &SeqListener) -> SeqPacket {
     let hello = zds::ZdsHello::decode(&buffer[..len]).unwrap();
     assert_eq!(hello.ambit.unwrap().workers, 2);
     let payload = zds::workload_request::Payload::SnapshotSent(zds::SnapshotSent {});
-    let bytes = zds::WorkloadRequest { payload: Some(payload) }.encode_to_vec();
+    let bytes = zds::WorkloadRequest {
+        payload: Some(payload),
+    }
+    .encode_to_vec();
     proxy.send(&bytes, &[]).await.unwrap();
     proxy.recv(&mut buffer).await.unwrap();
     proxy
@@ -109,17 +129,24 @@ fn serves_its_ports_and_drains_on_sigterm() {
     let directory = std::env::temp_dir().join(format!("ambit-zp-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let socket = directory.join("zds.sock");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let _inside = runtime.enter();
     let listener = SeqListener::bind(&socket).unwrap();
-    let Some(mut proxy) = Proxy::start("ports", &socket) else { return };
+    let Some(mut proxy) = Proxy::start("ports", &socket) else {
+        return;
+    };
     proxy.wait_until_ready_says("state, workload proxy manager");
     let session = runtime.block_on(agent_without_pods(&listener));
     proxy.wait_until_ready_says("waiting for state\n");
 
     let scrape = proxy.ask("GET", 15020, "/metrics", 200);
-    let types: Vec<&str> =
-        scrape.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let types: Vec<&str> = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
     for expected in NAMES {
         assert!(types.contains(expected), "no {expected} in {types:#?}");
     }
@@ -149,7 +176,11 @@ fn serves_its_ports_and_drains_on_sigterm() {
 fn names_every_mistake_and_ends() {
     let output = Command::new(BINARY)
         .env_clear()
-        .envs([("PROXY_MODE", "dedicated"), ("SECRET_TTL", "soon"), ("CRL_PATH", "/crl")])
+        .envs([
+            ("PROXY_MODE", "dedicated"),
+            ("SECRET_TTL", "soon"),
+            ("CRL_PATH", "/crl"),
+        ])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));

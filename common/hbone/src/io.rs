@@ -17,7 +17,9 @@ mod stream_io;
 mod tests;
 
 pub use client::{Opened, Tunnel, connect};
-pub use error::{AcceptError, ConnectError, DialError, MuxError, OpenError, Stage, TunnelError};
+pub use error::{
+    AcceptError, ConnectError, DialError, MuxError, OpenError, Stage, StreamRefused, TunnelError,
+};
 pub use pool::{Pool, PoolStats, TunnelKey, TunnelState};
 pub use server::{Incoming, ServerTunnel, accept};
 pub use stream::{Stream, StreamInlet, StreamOutlet};

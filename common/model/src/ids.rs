@@ -172,7 +172,7 @@ name_type! {
 }
 
 /// Key of a service: `<namespace>/<hostname>`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
     /// Kubernetes namespace.
     pub namespace: Arc<str>,
@@ -181,7 +181,7 @@ pub struct ServiceKey {
 }
 
 /// Key of an authorization policy: `<namespace>/<name>`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyKey {
     /// Kubernetes namespace.
     pub namespace: Arc<str>,
@@ -208,6 +208,11 @@ fn split_key(value: &str) -> Result<(&str, &str), InvalidKey> {
 
 macro_rules! key_type {
     ($name:ident, $second:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                out.collect_str(self)
+            }
+        }
         impl $name {
             /// A key from its parts.
             pub fn new(namespace: &str, $second: &str) -> Self {

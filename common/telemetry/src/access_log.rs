@@ -161,7 +161,11 @@ mod tests {
                 ("duration", Value::Quoted(&format_args!("{}ms", 12))),
             ],
         };
-        render(format, &"2026-01-02T03:04:05.678901Z".parse().unwrap(), &line)
+        render(
+            format,
+            &"2026-01-02T03:04:05.678901Z".parse().unwrap(),
+            &line,
+        )
     }
 
     /// Kiali: five tab-separated columns, the fifth holds `k=v` pairs.

@@ -184,7 +184,10 @@ impl TrafficLabels {
     /// The same with other flags.
     #[must_use]
     pub fn with_flags(&self, response_flags: &'static str) -> Self {
-        Self { response_flags, ..self.clone() }
+        Self {
+            response_flags,
+            ..self.clone()
+        }
     }
 }
 
@@ -192,13 +195,29 @@ impl EncodeLabelSet for TrafficLabels {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         write_label(encoder, "reporter", &self.reporter.as_str())?;
         write_peer(encoder, &SOURCE, &self.source)?;
-        write_label(encoder, "destination_service", &known(&self.service.hostname))?;
-        write_label(encoder, "destination_service_namespace", &known(&self.service.namespace))?;
-        write_label(encoder, "destination_service_name", &known(&self.service.name))?;
+        write_label(
+            encoder,
+            "destination_service",
+            &known(&self.service.hostname),
+        )?;
+        write_label(
+            encoder,
+            "destination_service_namespace",
+            &known(&self.service.namespace),
+        )?;
+        write_label(
+            encoder,
+            "destination_service_name",
+            &known(&self.service.name),
+        )?;
         write_peer(encoder, &DESTINATION, &self.destination)?;
         write_label(encoder, "request_protocol", &self.protocol.as_str())?;
         write_label(encoder, "response_flags", &self.response_flags)?;
-        write_label(encoder, "connection_security_policy", &self.security.as_str())?;
+        write_label(
+            encoder,
+            "connection_security_policy",
+            &self.security.as_str(),
+        )?;
         match self.join {
             Some(join) => write_label(encoder, "join", &join),
             None => Ok(()),
@@ -263,14 +282,18 @@ const DESTINATION: PeerNames = PeerNames {
     zone: "destination_zone",
 };
 
-fn write_peer(
-    encoder: &mut LabelSetEncoder<'_>,
-    names: &PeerNames,
-    peer: &Peer,
-) -> fmt::Result {
+fn write_peer(encoder: &mut LabelSetEncoder<'_>, names: &PeerNames, peer: &Peer) -> fmt::Result {
     write_label(encoder, names.workload, &known(&peer.workload))?;
-    write_label(encoder, names.canonical_service, &known(&peer.canonical_service))?;
-    write_label(encoder, names.canonical_revision, &known(&peer.canonical_revision))?;
+    write_label(
+        encoder,
+        names.canonical_service,
+        &known(&peer.canonical_service),
+    )?;
+    write_label(
+        encoder,
+        names.canonical_revision,
+        &known(&peer.canonical_revision),
+    )?;
     write_label(encoder, names.namespace, &known(&peer.namespace))?;
     match &peer.principal {
         Some(id) => write_label(encoder, names.principal, id)?,

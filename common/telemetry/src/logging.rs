@@ -80,13 +80,19 @@ pub fn init(format: Format, directives: &str, sink: Sink) -> Result<Levels, Logg
 fn parse(directives: &str) -> Result<EnvFilter, LoggingError> {
     EnvFilter::builder()
         .parse(directives)
-        .map_err(|source| LoggingError::Directives { directives: directives.to_owned(), source })
+        .map_err(|source| LoggingError::Directives {
+            directives: directives.to_owned(),
+            source,
+        })
 }
 
 impl Levels {
     /// The directives in force.
     pub fn current(&self) -> String {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Replaces the directives: `debug`, or `target=level,…`; the latter keep a general level.
@@ -133,7 +139,9 @@ impl<'a> MakeWriter<'a> for ToSink {
     type Writer = LineWriter;
 
     fn make_writer(&'a self) -> LineWriter {
-        LineWriter { sink: self.sink.clone() }
+        LineWriter {
+            sink: self.sink.clone(),
+        }
     }
 }
 
@@ -289,7 +297,10 @@ mod tests {
         tracing::info!(target: "xds", size = 3_u64, name = "a b", "connected");
         let line = text();
         let columns: Vec<&str> = line.trim_end().split('\t').collect();
-        assert_eq!(columns[1..], ["info", "xds", "connected", "size=3 name=\"a b\""]);
+        assert_eq!(
+            columns[1..],
+            ["info", "xds", "connected", "size=3 name=\"a b\""]
+        );
         tracing::debug!(target: "xds", "hidden");
         assert_eq!(text(), "");
         levels.set("xds=debug").unwrap();

@@ -29,10 +29,22 @@ impl Collector for Process {
             }
             None => Ok(()),
         };
-        gauge("process_open_fds", "Number of open file descriptors", open_fds())?;
+        gauge(
+            "process_open_fds",
+            "Number of open file descriptors",
+            open_fds(),
+        )?;
         let most = getrlimit(Resource::Nofile).current;
-        gauge("process_max_fds", "Maximum number of open file descriptors", most)?;
-        gauge("process_resident_memory_bytes", "Resident memory size in bytes", resident())?;
+        gauge(
+            "process_max_fds",
+            "Maximum number of open file descriptors",
+            most,
+        )?;
+        gauge(
+            "process_resident_memory_bytes",
+            "Resident memory size in bytes",
+            resident(),
+        )?;
         if let Some(seconds) = cpu_seconds() {
             let help = "Total user and system CPU time spent in seconds";
             let name = "process_cpu_seconds";

@@ -19,8 +19,25 @@ use std::time::{Duration, Instant};
 
 /// Envoy's default bucket edges, used for milliseconds and for bytes.
 pub const EDGES: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0,
-    60000.0, 300_000.0, 600_000.0, 1_800_000.0, 3_600_000.0,
+    0.5,
+    1.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    10000.0,
+    30000.0,
+    60000.0,
+    300_000.0,
+    600_000.0,
+    1_800_000.0,
+    3_600_000.0,
 ];
 
 /// The label set of one request.
@@ -144,7 +161,9 @@ pub struct RequestMetrics {
 impl RequestMetrics {
     /// Registers the four families; series leave after `idle` (normally [`crate::traffic::IDLE`]).
     pub fn register(registry: &mut Registry, idle: Duration) -> Self {
-        let metrics = Self { set: SeriesSet::new(idle) };
+        let metrics = Self {
+            set: SeriesSet::new(idle),
+        };
         registry.register_collector(Box::new(metrics.clone()));
         metrics
     }
@@ -157,7 +176,9 @@ impl RequestMetrics {
 
 impl Collector for RequestMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let series = ordered(self.set.collect(Instant::now(), |s| s.count), |l| format!("{l:?}"));
+        let series = ordered(self.set.collect(Instant::now(), |s| s.count), |l| {
+            format!("{l:?}")
+        });
         let help = "The total number of requests";
         let mut metric =
             encoder.encode_descriptor(names::REQUESTS, help, None, MetricType::Counter)?;
@@ -172,12 +193,14 @@ impl Collector for RequestMetrics {
                 let total = histogram.sum as f64 / family.per_unit;
                 let edges = EDGES.iter().copied().chain([f64::INFINITY]);
                 let buckets: Vec<_> = edges.zip(histogram.counts).collect();
-                metric.encode_family(labels)?.encode_histogram::<NoLabelSet>(
-                    total,
-                    histogram.counts.iter().sum(),
-                    &buckets,
-                    None,
-                )?;
+                metric
+                    .encode_family(labels)?
+                    .encode_histogram::<NoLabelSet>(
+                        total,
+                        histogram.counts.iter().sum(),
+                        &buckets,
+                        None,
+                    )?;
             }
         }
         Ok(())
@@ -235,16 +258,27 @@ mod tests {
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let ends = |start: &str, end: &str| {
-            let found = text.lines().any(|l| l.starts_with(start) && l.ends_with(end));
+            let found = text
+                .lines()
+                .any(|l| l.starts_with(start) && l.ends_with(end));
             assert!(found, "no line {start}…{end}");
         };
         ends("# TYPE istio_requests counter", "counter");
-        ends("# TYPE istio_request_duration_milliseconds histogram", "histogram");
+        ends(
+            "# TYPE istio_request_duration_milliseconds histogram",
+            "histogram",
+        );
         let tail = "response_code=\"200\",grpc_response_status=\"unknown\"} 1";
         ends("istio_requests_total{reporter=\"waypoint\",", tail);
         ends("istio_request_duration_milliseconds_sum{", "} 1.5");
-        ends("istio_request_duration_milliseconds_bucket{le=\"1.0\",", "} 0");
-        ends("istio_request_duration_milliseconds_bucket{le=\"5.0\",", "} 1");
+        ends(
+            "istio_request_duration_milliseconds_bucket{le=\"1.0\",",
+            "} 0",
+        );
+        ends(
+            "istio_request_duration_milliseconds_bucket{le=\"5.0\",",
+            "} 1",
+        );
         ends("istio_request_bytes_bucket{le=\"100.0\",", "} 1");
         ends("istio_response_bytes_bucket{le=\"3600000.0\",", "} 0");
         ends("istio_response_bytes_bucket{le=\"+Inf\",", "} 1");

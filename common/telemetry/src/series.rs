@@ -50,7 +50,10 @@ where
 {
     /// A set whose series leave after `idle` without use.
     pub fn new(idle: Duration) -> Arc<Self> {
-        Arc::new(Self { shards: Mutex::new(Vec::new()), idle })
+        Arc::new(Self {
+            shards: Mutex::new(Vec::new()),
+            idle,
+        })
     }
 
     /// The series of one more worker. The worker keeps it for its life.
@@ -109,7 +112,11 @@ where
             return entry.cells.clone();
         }
         let cells = Arc::new(C::default());
-        let entry = Entry { cells: cells.clone(), seen: Instant::now(), total: 0 };
+        let entry = Entry {
+            cells: cells.clone(),
+            seen: Instant::now(),
+            total: 0,
+        };
         series.insert(labels.clone(), entry);
         cells
     }
@@ -117,7 +124,9 @@ where
 
 impl<L, C> Default for Shard<L, C> {
     fn default() -> Self {
-        Self { series: Mutex::new(HashMap::new()) }
+        Self {
+            series: Mutex::new(HashMap::new()),
+        }
     }
 }
 
@@ -171,7 +180,10 @@ mod tests {
         assert_eq!(set.collect(start, |s| *s), [("x", 2)]);
         assert_eq!(set.collect(later, |s| *s), [("x", 2)], "still held by a");
         drop(held);
-        assert_eq!(set.collect(later + Duration::from_secs(1), |s| *s), [("x", 2)]);
+        assert_eq!(
+            set.collect(later + Duration::from_secs(1), |s| *s),
+            [("x", 2)]
+        );
         assert_eq!(set.collect(later + Duration::from_secs(60), |s| *s), []);
         assert_eq!(a.resolve(&"x").0.load(Ordering::Relaxed), 0, "starts again");
     }

@@ -4,9 +4,9 @@
 //! Who owns: the thread ends when the last [`Sink`] is dropped.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Lines that wait at most.
@@ -37,7 +37,10 @@ impl Sink {
         std::thread::Builder::new()
             .name("log".into())
             .spawn(move || write_all(&lines, target))?;
-        Ok(Self { queue, dropped: Arc::default() })
+        Ok(Self {
+            queue,
+            dropped: Arc::default(),
+        })
     }
 
     /// A writer to standard output.
@@ -139,7 +142,11 @@ mod tests {
         for _ in 0..200 {
             sink.line(b"x\n".to_vec());
         }
-        assert!(sink.dropped() >= 200 - 2 - BATCH as u64, "{}", sink.dropped());
+        assert!(
+            sink.dropped() >= 200 - 2 - BATCH as u64,
+            "{}",
+            sink.dropped()
+        );
         drop(release);
     }
 }

@@ -90,7 +90,9 @@ pub struct TrafficMetrics {
 impl TrafficMetrics {
     /// Registers the five families; series leave after `idle` (normally [`IDLE`]).
     pub fn register(registry: &mut Registry, idle: Duration) -> Self {
-        let metrics = Self { set: SeriesSet::new(idle) };
+        let metrics = Self {
+            set: SeriesSet::new(idle),
+        };
         registry.register_collector(Box::new(metrics.clone()));
         metrics
     }
@@ -110,7 +112,9 @@ impl Collector for TrafficMetrics {
                 .wrapping_add(s.sent)
                 .wrapping_add(s.received)
         };
-        let series = ordered(self.set.collect(Instant::now(), total), |l| format!("{l:?}"));
+        let series = ordered(self.set.collect(Instant::now(), total), |l| {
+            format!("{l:?}")
+        });
         for family in &FAMILIES {
             let mut metric =
                 encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
@@ -217,9 +221,14 @@ mod tests {
             format!("istio_tcp_sent_bytes_total{{{a}}} 20"),
             format!("istio_tcp_connections_failed_total{{{a}}} 0"),
         ] {
-            assert!(text.lines().any(|l| l == line), "no line {line}\nin\n{text}");
+            assert!(
+                text.lines().any(|l| l == line),
+                "no line {line}\nin\n{text}"
+            );
         }
-        let deny = text.lines().filter(|l| l.contains("response_flags=\"DENY\""));
+        let deny = text
+            .lines()
+            .filter(|l| l.contains("response_flags=\"DENY\""));
         let values: Vec<_> = deny.map(|l| l.rsplit(' ').next().unwrap()).collect();
         assert_eq!(values, ["1", "1", "0", "0", "1"]);
     }

@@ -19,6 +19,7 @@ use nix::sys::socket::{
     sockopt,
 };
 
+use crate::names::CORE_ADDRESS;
 use crate::netns;
 
 /// A frame that was sent from here, not received (`linux/if_packet.h`).
@@ -144,6 +145,9 @@ fn open(ports: &[String]) -> io::Result<(OwnedFd, Vec<usize>)> {
 }
 
 fn count(seen: &mut Seen, frame: &[u8], marker: &[u8]) {
+    if to_core(frame) {
+        return;
+    }
     seen.frames += 1;
     if !marker.is_empty() {
         seen.marker += frame
@@ -158,6 +162,12 @@ fn count(seen: &mut Seen, frame: &[u8], marker: &[u8]) {
             seen.other_bytes += segment.payload as u64;
         }
     }
+}
+
+/// Whether a frame is to the core itself: configuration and certificates, not traffic between nodes.
+fn to_core(frame: &[u8]) -> bool {
+    let core = CORE_ADDRESS.octets();
+    frame.get(12..14) == Some(&[0x08, 0x00]) && frame.get(30..34) == Some(&core)
 }
 
 /// The few fields of a TCP segment in an Ethernet frame that counting needs.
@@ -220,6 +230,9 @@ mod tests {
         let mut seen = Seen::default();
         count(&mut seen, &frame(b"xx marker marker", 9080), b"marker");
         count(&mut seen, &frame(b"0123456789", 15008), b"marker");
+        let mut configuration = frame(b"marker", 15012);
+        configuration[30..34].copy_from_slice(&CORE_ADDRESS.octets());
+        count(&mut seen, &configuration, b"marker");
         // Padding of short frames is no payload.
         let mut padded = frame(b"", 15008);
         padded.extend([0; 6]);

@@ -1,8 +1,8 @@
 //! Fixed answers.
 
 use crate::message::body::Body;
-use crate::record::Record;
 use crate::outcome::NO_FLAGS;
+use crate::record::Record;
 use ambit_model::route::DirectResponse;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};

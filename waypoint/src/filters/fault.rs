@@ -2,9 +2,9 @@
 //! In: the route's faults. Out: a wait, then an answer of our own or nothing.
 
 use crate::message::body::Body;
-use crate::record::Record;
 use crate::message::reply;
 use crate::outcome::{ABORTED, DELAYED, DELAYED_ABORTED};
+use crate::record::Record;
 use ambit_model::route::{AbortStatus, Fault};
 use ambit_routing::http::fault::draw;
 use http::Response;

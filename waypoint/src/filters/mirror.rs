@@ -3,7 +3,6 @@
 //! body is complete, by a task of the worker with a deadline. At most [`IN_FLIGHT`] per worker.
 
 use crate::message::body::{Body, Recording};
-use crate::http::forward::{http_version, version_for};
 use crate::message::line::Line;
 use crate::upstream::{endpoints, pool};
 use crate::worker::Worker;
@@ -63,11 +62,13 @@ async fn copy(
     body: &Rc<Recording>,
 ) -> Option<()> {
     let received: Body = body.complete().await?;
-    let (target, active) = endpoints::choose(worker, cluster, &[]).ok()?;
-    let version = version_for(&target, parts.version);
-    line.write(&mut parts, http_version(version));
+    let (target, active) = endpoints::choose(&worker.upstreams, cluster, &[]).ok()?;
+    let version = pool::Version::towards(&target, parts.version);
+    line.write(&mut parts, version.in_message());
     let request = Request::from_parts(parts, received);
-    let answered = pool::send(worker, &target, version, request).await.ok()?;
+    let answered = pool::send(&worker.upstreams, &target, version, request)
+        .await
+        .ok()?;
     // Read to its end, so that the connection can serve again.
     let mut answer = answered.response.into_body();
     while let Some(frame) = answer.frame().await {

@@ -2,9 +2,9 @@
 
 use crate::message::body::Body;
 use crate::message::line::Line;
-use crate::record::Record;
 use crate::message::reply;
 use crate::outcome::NO_FLAGS;
+use crate::record::Record;
 use ambit_model::route::Redirect;
 use ambit_routing::http::matching::PathMatched;
 use ambit_routing::http::redirect::location;

@@ -3,11 +3,10 @@
 //! A body that is no longer kept is not sent again.
 
 use crate::message::body::Recording;
-use crate::http::forward::{http_version, version_for};
 use crate::message::headers;
 use crate::message::line::Line;
-use crate::record::Record;
 use crate::outcome::{Failure, RETRIES_USED_UP};
+use crate::record::Record;
 use crate::upstream::balance::Active;
 use crate::upstream::endpoints::{self, Target};
 use crate::upstream::pool::{self, Answered, SendFailure};
@@ -47,8 +46,8 @@ pub(crate) async fn run(attempt: Attempt<'_>, retry: Option<&Retry>) -> Result<S
     let mut number = 0;
     loop {
         let worker = &attempt.record.downstream.worker;
-        let (target, active) =
-            endpoints::choose(worker, attempt.cluster, &tried).map_err(|failure| GaveUp {
+        let (target, active) = endpoints::choose(&worker.upstreams, attempt.cluster, &tried)
+            .map_err(|failure| GaveUp {
                 failure,
                 retried: false,
             })?;
@@ -113,12 +112,12 @@ async fn once(
     target: &Target,
     retry: Option<&Retry>,
 ) -> Result<Answered, Failed> {
-    let version = version_for(target, attempt.parts.version);
+    let version = pool::Version::towards(target, attempt.parts.version);
     let mut parts = attempt.parts.clone();
-    attempt.line.write(&mut parts, http_version(version));
+    attempt.line.write(&mut parts, version.in_message());
     let request = Request::from_parts(parts, attempt.body.play());
     let worker = &attempt.record.downstream.worker;
-    let sent = pool::send(worker, target, version, request);
+    let sent = pool::send(&worker.upstreams, target, version, request);
     match retry.and_then(|r| r.per_try_timeout) {
         None => sent.await.map_err(Failed::Send),
         Some(limit) => match tokio::time::timeout(limit, sent).await {

@@ -1,14 +1,15 @@
 //! One request: matched, acted on, answered, reported.
 //! In: a request of a CONNECT stream. Out: a response whose body reports when it is over.
 
-use super::body::{Body, BodyError};
-use super::line::Line;
-use super::record::Record;
-use super::{forward, reply, upgrade};
+use super::{forward, upgrade};
+use crate::downstream::Downstream;
 use crate::filters::retry::GaveUp;
 use crate::filters::{direct_response, fault, header_ops, redirect};
-use crate::downstream::Downstream;
+use crate::message::body::{Body, BodyError};
+use crate::message::line::Line;
+use crate::message::reply;
 use crate::outcome::Failure;
+use crate::record::Record;
 use ambit_model::route::{Action, Router};
 use ambit_routing::http::matching::{PathMatched, find};
 use bytes::Bytes;
@@ -24,12 +25,13 @@ use std::task::{Context, Poll, ready};
 /// Answers one request; never fails, because a failure is an answer too.
 pub(crate) async fn run(
     downstream: Rc<Downstream>,
+    slot: upgrade::Slot,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
     let record = Record::open(&downstream, &parts);
     let request = Request::from_parts(parts, body);
-    let response = match respond(&record, request).await {
+    let response = match respond(&record, slot, request).await {
         Ok(response) => response,
         Err(GaveUp { failure, retried }) => {
             let said = failure.said(retried);
@@ -43,6 +45,7 @@ pub(crate) async fn run(
 
 async fn respond(
     record: &Rc<Record>,
+    slot: upgrade::Slot,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, GaveUp> {
     let gave_up = |failure| GaveUp {
@@ -51,7 +54,7 @@ async fn respond(
     };
     let (parts, body) = request.into_parts();
     let line = Line::of(&parts).ok_or(gave_up(Failure::BadRequest))?;
-    record.line(&line);
+    record.authority(&line.authority);
     if line.method == http::Method::CONNECT {
         return Err(gave_up(Failure::UpgradeRefused));
     }
@@ -70,7 +73,7 @@ async fn respond(
         Action::DirectResponse(fixed) => direct_response::answer(record, fixed),
         Action::Forward(clusters) if upgrade::is_asked(&parts) => {
             let request = Request::from_parts(parts, body);
-            return upgrade::run(record, (route, clusters, path), line, request).await;
+            return upgrade::run((record, slot), (route, clusters, path), line, request).await;
         }
         Action::Forward(clusters) => {
             return forward::run(record, (route, clusters, path), (line, parts), body).await;

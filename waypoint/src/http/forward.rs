@@ -1,23 +1,22 @@
 //! Forwarding: from a route's destinations to a response that streams back.
 //! In: a matched request. Out: the upstream's response, its body watched to its end.
 
-use super::body::{Body, BodyError, Recording};
-use super::headers;
-use super::line::Line;
-use super::record::Record;
 use crate::filters::retry::{self, Attempt, GaveUp};
 use crate::filters::timeout::Deadline;
 use crate::filters::{header_ops, mirror, rewrite};
+use crate::message::body::{Body, BodyError, Recording};
+use crate::message::headers;
+use crate::message::line::Line;
 use crate::outcome::{Failure, TIMED_OUT, UPSTREAM_GONE};
+use crate::record::Record;
 use crate::upstream::balance::Active;
-use crate::upstream::endpoints::Target;
-use crate::upstream::pool::{self, Lease};
-use ambit_model::route::{HttpRoute, Protocol, WeightedCluster};
+use crate::upstream::pool::Lease;
+use ambit_model::route::{HttpRoute, WeightedCluster};
 use ambit_routing::http::matching::PathMatched;
 use ambit_routing::http::select;
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
-use http::{Response, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -98,24 +97,6 @@ pub(crate) async fn run(
         ended: false,
     };
     Ok(Response::from_parts(head, Body::new(passing)))
-}
-
-/// What is spoken with an endpoint: what its port declares, else what the client speaks.
-pub(crate) fn version_for(target: &Target, client: Version) -> pool::Version {
-    match target.cluster.protocol {
-        Protocol::Http2 | Protocol::Grpc => pool::Version::Http2,
-        Protocol::Http1 => pool::Version::Http1,
-        Protocol::Auto | Protocol::Tcp if client == Version::HTTP_2 => pool::Version::Http2,
-        Protocol::Auto | Protocol::Tcp => pool::Version::Http1,
-    }
-}
-
-/// The same as an HTTP version.
-pub(crate) fn http_version(version: pool::Version) -> Version {
-    match version {
-        pool::Version::Http1 => Version::HTTP_11,
-        pool::Version::Http2 => Version::HTTP_2,
-    }
 }
 
 /// A response body on its way from the upstream to the client.

@@ -3,11 +3,10 @@
 //! ends it. An HTTP/1.1 connection that was upgraded becomes a relay of bytes.
 //! Must not happen here: a header list over 64 KiB, a connection that outlives the drain's deadline.
 
-use super::stream_io::StreamIo;
 use super::{exchange, upgrade};
 use crate::downstream::Downstream;
+use crate::stream_io::HboneIo;
 use crate::upstream::pool::LocalExecutor;
-use ambit_hbone::io::{StreamInlet, StreamOutlet};
 use hyper::rt::Write;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -29,13 +28,12 @@ const MAX_STREAMS: u32 = 1024;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// A CONNECT stream, for hyper.
-pub(crate) type HboneIo = StreamIo<StreamInlet, StreamOutlet>;
-
 /// Serves HTTP/1.1.
 pub(crate) async fn http1(downstream: Rc<Downstream>, io: HboneIo) {
-    let serving = downstream.clone();
-    let service = service_fn(move |request| Box::pin(exchange::run(serving.clone(), request)));
+    let (serving, left) = (downstream.clone(), upgrade::Slot::default());
+    let slot = left.clone();
+    let service =
+        service_fn(move |request| Box::pin(exchange::run(serving.clone(), slot.clone(), request)));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -59,7 +57,7 @@ pub(crate) async fn http1(downstream: Rc<Downstream>, io: HboneIo) {
         return;
     }
     let parts = connection.into_parts();
-    let upgraded = downstream.upgraded.borrow_mut().take();
+    let upgraded = left.take();
     match upgraded {
         Some(upgraded) => upgrade::relay(parts.io.with_ahead(parts.read_buf), upgraded).await,
         None => shut(parts.io).await,
@@ -69,7 +67,10 @@ pub(crate) async fn http1(downstream: Rc<Downstream>, io: HboneIo) {
 /// Serves HTTP/2.
 pub(crate) async fn http2(downstream: Rc<Downstream>, io: HboneIo) {
     let serving = downstream.clone();
-    let service = service_fn(move |request| Box::pin(exchange::run(serving.clone(), request)));
+    // A stream of HTTP/2 cannot leave HTTP, so nothing is ever put there.
+    let slot = upgrade::Slot::default();
+    let service =
+        service_fn(move |request| Box::pin(exchange::run(serving.clone(), slot.clone(), request)));
     let mut connection = pin!(
         http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())

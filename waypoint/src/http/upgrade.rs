@@ -3,15 +3,15 @@
 //! the upstream's refusal. Each upgrade has an upstream connection of its own and is tried once.
 //! Spec: RFC 9110 section 7.8, RFC 6455.
 
-use super::body::{Body, BodyError, Recording};
-use super::headers;
-use super::line::Line;
-use super::record::Record;
-use super::server::{self, HboneIo};
-use super::stream_io::StreamIo;
+use super::server;
 use crate::filters::retry::GaveUp;
 use crate::filters::{header_ops, rewrite};
+use crate::message::body::{Body, BodyError, Recording};
+use crate::message::headers;
+use crate::message::line::Line;
 use crate::outcome::Failure;
+use crate::record::Record;
+use crate::stream_io::{HboneIo, StreamIo};
 use crate::upstream::balance::Active;
 use crate::upstream::connect::{UpstreamIo, connect};
 use crate::upstream::endpoints;
@@ -25,6 +25,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -41,6 +42,21 @@ pub(crate) struct Upgraded {
     _active: Active,
 }
 
+/// Where a request that left HTTP puts the upstream half for the server of its connection.
+#[derive(Clone, Default)]
+pub(super) struct Slot(Rc<RefCell<Option<Upgraded>>>);
+
+impl Slot {
+    fn put(&self, upgraded: Upgraded) {
+        *self.0.borrow_mut() = Some(upgraded);
+    }
+
+    /// What was put there.
+    pub(super) fn take(&self) -> Option<Upgraded> {
+        self.0.borrow_mut().take()
+    }
+}
+
 /// Whether a request asks to leave HTTP.
 pub(crate) fn is_asked(parts: &Parts) -> bool {
     let connection = parts.headers.get_all(CONNECTION);
@@ -54,7 +70,7 @@ pub(crate) fn is_asked(parts: &Parts) -> bool {
 
 /// Asks the upstream.
 pub(crate) async fn run(
-    record: &Rc<Record>,
+    (record, slot): (&Rc<Record>, Slot),
     (route, clusters, matched): (&HttpRoute, &[WeightedCluster], PathMatched),
     mut line: Line,
     request: Request<Incoming>,
@@ -87,9 +103,10 @@ pub(crate) async fn run(
     }
     line.write(&mut parts, Version::HTTP_11);
     ask(&mut parts.headers, &protocol);
-    let (target, active) = endpoints::choose(worker, &cluster.cluster, &[]).map_err(gave_up)?;
+    let (target, active) =
+        endpoints::choose(&worker.upstreams, &cluster.cluster, &[]).map_err(gave_up)?;
     record.endpoint(&target);
-    let connected = connect(worker, &target, None).await;
+    let connected = connect(&worker.upstreams, &target, None).await;
     let io = connected
         .map_err(|e| gave_up(Failure::Connect(e)))?
         .into_io();
@@ -126,7 +143,7 @@ pub(crate) async fn run(
         record: record.clone(),
         _active: active,
     };
-    *record.downstream.upgraded.borrow_mut() = Some(upgraded);
+    slot.put(upgraded);
     Ok(Response::from_parts(head, Body::empty()))
 }
 

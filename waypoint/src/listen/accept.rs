@@ -19,7 +19,7 @@ const HANDSHAKES: usize = 512;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the drain begins, then waits until all tunnels have ended.
-pub(crate) async fn run(worker: Rc<Worker>, listener: TcpListener) {
+pub(super) async fn run(worker: Rc<Worker>, listener: TcpListener) {
     let mut drain = worker.drain.clone();
     let mut tunnels = TaskGroup::new("tunnels");
     let shaking = Rc::new(Cell::new(0));

@@ -2,11 +2,11 @@
 //! In: a CONNECT. Out: 200 and HTTP or bytes, or a refusal with its reason: `not-served` (no such
 //! service or not ours), `not-ready` (configuration has not arrived).
 
-use super::{Downstream, source};
-use crate::http::server::{self, HboneIo};
+use crate::downstream::{Downstream, source};
+use crate::http::server;
 use crate::http::sniff::{self, Spoken};
-use crate::stream_io::StreamIo;
 use crate::state::View;
+use crate::stream_io::{HboneIo, StreamIo};
 use crate::tcp;
 use crate::worker::Worker;
 use ambit_hbone::io::Incoming;
@@ -16,7 +16,6 @@ use ambit_model::ids::SpiffeId;
 use ambit_model::route::Protocol;
 use ambit_model::service::Service;
 use http::StatusCode;
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,7 +63,6 @@ pub(super) async fn serve(
         client,
         service,
         local,
-        upgraded: RefCell::default(),
     });
     speak(downstream, StreamIo::new(stream), protocol).await;
 }

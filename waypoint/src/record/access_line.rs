@@ -1,15 +1,16 @@
 //! Access lines of requests and TCP connections, in Istio's default format, text or JSON.
 //! In: a finished record. Out: one line. Spec: Istio `meshConfig.accessLogFormat` (default).
 
-use crate::record::{Facts, Record};
+use super::{Facts, Record};
 use crate::downstream::Downstream;
 use crate::outcome::NO_FLAGS;
-use super::Ended;
+use crate::upstream::endpoints::Target;
 use crate::worker::Worker;
 use ambit_telemetry::access_log::{AccessLog, Severity};
 use ambit_telemetry::logging::Format;
 use http::Version;
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
 /// One line for a request.
 pub(crate) fn request(worker: &Worker, record: &Record, facts: &Facts) {
@@ -45,6 +46,17 @@ pub(crate) fn request(worker: &Worker, record: &Record, facts: &Facts) {
         route_name: or_dash(&facts.route),
     };
     write(worker, severity, &fields);
+}
+
+/// A connection that has ended, for its access line.
+pub(crate) struct Ended {
+    pub(crate) began: SystemTime,
+    pub(crate) duration: Duration,
+    pub(crate) flags: &'static str,
+    pub(crate) details: &'static str,
+    pub(crate) target: Option<Target>,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
 }
 
 /// One line for a TCP connection.

@@ -2,10 +2,10 @@
 //! In: a [`Target`] and who the client is. Out: a [`Connection`].
 //! Never here: a wait without a deadline, a peer that is not one of the expected.
 
+use super::Upstreams;
 use super::endpoints::Target;
-use crate::stream_io::StreamIo;
 use crate::outcome::ConnectFailure;
-use crate::worker::Worker;
+use crate::stream_io::StreamIo;
 use ambit_hbone::io::{DialError, OpenError, Stage, Stream, StreamInlet, StreamOutlet, TunnelKey};
 use ambit_hbone::wire::{ConnectRequest, Forwarded};
 use ambit_net::relay::TcpEndpoint;
@@ -29,14 +29,14 @@ pub(crate) enum Connection {
 
 /// Connects. `client`: whose bytes will flow, if they are one client's.
 pub(crate) async fn connect(
-    worker: &Worker,
+    upstreams: &Upstreams,
     target: &Target,
     client: Option<SocketAddr>,
 ) -> Result<Connection, ConnectFailure> {
     let limit = target.cluster.connect_timeout;
     let connected = async {
         if target.is_tunnelled() {
-            tunnelled(worker, target, client)
+            tunnelled(upstreams, target, client)
                 .await
                 .map(Connection::Hbone)
         } else {
@@ -52,26 +52,26 @@ pub(crate) async fn connect(
 }
 
 async fn tunnelled(
-    worker: &Worker,
+    upstreams: &Upstreams,
     target: &Target,
     client: Option<SocketAddr>,
 ) -> Result<Stream, ConnectFailure> {
-    let svid = worker.svid().ok_or(ConnectFailure::Identity)?;
+    let svid = upstreams.svid().ok_or(ConnectFailure::Identity)?;
     let to = target.tunnel();
     let key = TunnelKey {
-        source: worker.me.identity.clone(),
+        source: upstreams.me.identity.clone(),
         expected: target.expected.clone(),
         to,
         from: 0,
     };
     let mut request = ConnectRequest::new(target.address.into());
-    request.baggage.clone_from(&worker.me.baggage);
+    request.baggage.clone_from(&upstreams.me.baggage);
     request.forwarded = client.map(|client| Forwarded {
         client,
         host: Some(target.cluster.service.hostname.as_ref().into()),
     });
     let limit = target.cluster.connect_timeout;
-    let opened = worker
+    let opened = upstreams
         .tunnels
         .open(&key, &svid, || dial(to, limit), &request)
         .await;

@@ -3,9 +3,9 @@
 //! Endpoints are joined with workloads by uid: address, identity, health and tunnel come from there
 //! alone. One that is unknown, unhealthy, without address or in another network takes nothing.
 
+use super::Upstreams;
 use super::balance::Active;
 use crate::outcome::Failure;
-use crate::worker::Worker;
 use ambit_api::ports;
 use ambit_model::ids::{ClusterName, SpiffeId, WorkloadUid};
 use ambit_model::route::Cluster;
@@ -43,13 +43,13 @@ impl Target {
 
 /// Picks an endpoint and counts the request there until the guard is dropped.
 pub(crate) fn choose(
-    worker: &Worker,
+    upstreams: &Upstreams,
     name: &ClusterName,
     tried: &[WorkloadUid],
 ) -> Result<(Target, Active), Failure> {
-    let view = worker.state.load();
+    let view = upstreams.state.load();
     let cluster = view.cluster(name).ok_or(Failure::NoCluster)?;
-    let mut balance = worker.balance.borrow_mut();
+    let mut balance = upstreams.balance.borrow_mut();
     let mut targets: SmallVec<[(Arc<Workload>, SocketAddr); 16]> = SmallVec::new();
     let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
     let service = view.mesh.service(&cluster.service);
@@ -57,7 +57,7 @@ pub(crate) fn choose(
         let Some(workload) = view.mesh.workload(&endpoint.workload) else {
             continue;
         };
-        let Some(address) = address(worker, workload, service.map(AsRef::as_ref)) else {
+        let Some(address) = address(upstreams, workload, service.map(AsRef::as_ref)) else {
             continue;
         };
         candidates.push(Candidate {
@@ -70,7 +70,7 @@ pub(crate) fn choose(
             SocketAddr::new(address, endpoint.target_port),
         ));
     }
-    let mut rng = worker.rng();
+    let mut rng = upstreams.rng();
     let fresh = Turn::starting_anywhere(&mut *rng);
     let turn = balance.turn(name, || fresh);
     let chosen = pick(cluster.load_balancer, &candidates, turn, &mut *rng);
@@ -89,13 +89,13 @@ pub(crate) fn choose(
 }
 
 fn address(
-    worker: &Worker,
+    upstreams: &Upstreams,
     workload: &Workload,
     service: Option<&Service>,
 ) -> Option<std::net::IpAddr> {
     let any_health = service.is_some_and(|s| s.load_balancing.allow_unhealthy);
-    let usable =
-        (workload.health == Health::Healthy || any_health) && workload.network == worker.me.network;
+    let usable = (workload.health == Health::Healthy || any_health)
+        && workload.network == upstreams.me.network;
     let allowed = |ip: &&std::net::IpAddr| service.is_none_or(|s| s.ip_families.allows(**ip));
     workload
         .addresses

@@ -5,12 +5,13 @@
 //! Owns: idle and shared connections. A request that a stale connection never sent is repeated on
 //! another at once; one that may have been sent is not.
 
+use super::Upstreams;
 use super::connect::{UpstreamIo, connect};
 use super::endpoints::Target;
 use crate::message::body::Body;
 use crate::outcome::ConnectFailure;
-use crate::worker::Worker;
 use ambit_model::ids::SpiffeId;
+use ambit_model::route::Protocol;
 use ambit_routing::http::retry::TryEnd;
 use foldhash::HashMap;
 use futures::FutureExt;
@@ -47,6 +48,26 @@ pub(crate) enum Version {
     Http1,
     /// HTTP/2 with prior knowledge.
     Http2,
+}
+
+impl Version {
+    /// What is spoken with an endpoint: what its port declares, else what the client speaks.
+    pub(crate) fn towards(target: &Target, client: http::Version) -> Self {
+        match target.cluster.protocol {
+            Protocol::Http2 | Protocol::Grpc => Self::Http2,
+            Protocol::Http1 => Self::Http1,
+            Protocol::Auto | Protocol::Tcp if client == http::Version::HTTP_2 => Self::Http2,
+            Protocol::Auto | Protocol::Tcp => Self::Http1,
+        }
+    }
+
+    /// As a message says it.
+    pub(crate) fn in_message(self) -> http::Version {
+        match self {
+            Self::Http1 => http::Version::HTTP_11,
+            Self::Http2 => http::Version::HTTP_2,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -118,35 +139,35 @@ impl SendFailure {
 
 /// Sends a request and waits for response headers. The caller sets the limit of the wait.
 pub(crate) async fn send(
-    worker: &Rc<Worker>,
+    upstreams: &Rc<Upstreams>,
     target: &Target,
     version: Version,
     request: Request<Body>,
 ) -> Result<Answered, SendFailure> {
     match version {
-        Version::Http1 => send1(worker, target, request).await,
-        Version::Http2 => send2(worker, target, request).await,
+        Version::Http1 => send1(upstreams, target, request).await,
+        Version::Http2 => send2(upstreams, target, request).await,
     }
 }
 
 async fn send1(
-    worker: &Rc<Worker>,
+    upstreams: &Rc<Upstreams>,
     target: &Target,
     mut request: Request<Body>,
 ) -> Result<Answered, SendFailure> {
     let key = Key::of(target);
     loop {
-        let idle = worker.http.take(&key);
+        let idle = upstreams.http.take(&key);
         let reused = idle.is_some();
         let mut sender = match idle {
             Some(sender) => sender,
-            None => handshake1(worker, target)
+            None => handshake1(upstreams, target)
                 .await
                 .map_err(SendFailure::Connect)?,
         };
         match sender.try_send_request(request).await {
             Ok(response) => {
-                let pool = worker.http.clone();
+                let pool = upstreams.http.clone();
                 return Ok(Answered {
                     response,
                     lease: Some(Lease { pool, key, sender }),
@@ -161,17 +182,17 @@ async fn send1(
 }
 
 async fn send2(
-    worker: &Rc<Worker>,
+    upstreams: &Rc<Upstreams>,
     target: &Target,
     mut request: Request<Body>,
 ) -> Result<Answered, SendFailure> {
     let key = Key::of(target);
     loop {
-        let (dial, reused) = worker.http.shared(worker, &key, target);
+        let (dial, reused) = upstreams.http.shared(upstreams, &key, target);
         let mut sender = match dial.await {
             Ok(sender) => sender,
             Err(failure) => {
-                worker.http.forget_unusable(&key);
+                upstreams.http.forget_unusable(&key);
                 return Err(SendFailure::Connect(failure));
             }
         };
@@ -186,11 +207,11 @@ async fn send2(
                 match failed.take_message() {
                     Some(unsent) if reused => {
                         // It may still be open for the streams it has, but takes no new ones.
-                        worker.http.shared.borrow_mut().remove(&key);
+                        upstreams.http.shared.borrow_mut().remove(&key);
                         request = unsent;
                     }
                     unsent => {
-                        worker.http.forget_unusable(&key);
+                        upstreams.http.forget_unusable(&key);
                         return Err(classify(&failed, unsent.is_some()));
                     }
                 }
@@ -224,7 +245,7 @@ impl HttpPool {
     }
 
     /// The dial, finished or not, whose connection serves this key, and whether it was there before.
-    fn shared(&self, worker: &Rc<Worker>, key: &Key, target: &Target) -> (Dial, bool) {
+    fn shared(&self, upstreams: &Rc<Upstreams>, key: &Key, target: &Target) -> (Dial, bool) {
         let mut shared = self.shared.borrow_mut();
         if let Some(common) = shared.get_mut(key)
             && common.is_usable()
@@ -232,10 +253,10 @@ impl HttpPool {
             common.used = Instant::now();
             return (common.dial.clone(), true);
         }
-        let (worker, target) = (Rc::downgrade(worker), target.clone());
+        let (upstreams, target) = (Rc::downgrade(upstreams), target.clone());
         let dial = async move {
-            let worker = worker.upgrade().ok_or(ConnectFailure::Dial)?;
-            handshake2(&worker, &target).await
+            let upstreams = upstreams.upgrade().ok_or(ConnectFailure::Dial)?;
+            handshake2(&upstreams, &target).await
         };
         let dial = dial.boxed_local().shared();
         shared.insert(
@@ -304,10 +325,10 @@ impl Key {
 }
 
 async fn handshake1(
-    worker: &Worker,
+    upstreams: &Upstreams,
     target: &Target,
 ) -> Result<http1::SendRequest<Body>, ConnectFailure> {
-    let io = connect(worker, target, None).await?.into_io();
+    let io = connect(upstreams, target, None).await?.into_io();
     let shaken = http1::Builder::new()
         .max_buf_size(HEADER_LIST as usize * 2)
         .max_headers(MAX_HEADERS)
@@ -320,8 +341,8 @@ async fn handshake1(
 /// Headers of one message.
 const MAX_HEADERS: usize = 512;
 
-async fn handshake2(worker: &Worker, target: &Target) -> Result<Sender2, ConnectFailure> {
-    let io = connect(worker, target, None).await?.into_io();
+async fn handshake2(upstreams: &Upstreams, target: &Target) -> Result<Sender2, ConnectFailure> {
+    let io = connect(upstreams, target, None).await?.into_io();
     let shaken = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)

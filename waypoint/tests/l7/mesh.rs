@@ -10,9 +10,11 @@ use ambit_runtime::drain;
 use ambit_telemetry::access_log::AccessLog;
 use ambit_telemetry::logging::Format;
 use ambit_telemetry::sink::Sink;
+use ambit_waypoint::listen;
+use ambit_waypoint::me::Me;
 use ambit_waypoint::metrics::Metrics;
 use ambit_waypoint::state::{State, Update, Writer};
-use ambit_waypoint::worker::{self, Me, Parts};
+use ambit_waypoint::worker::Parts;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use prost::Message;
@@ -113,7 +115,7 @@ impl Mesh {
         };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let thread = std::thread::spawn(move || worker::run(parts, listener));
+        let thread = std::thread::spawn(move || listen::run(parts, listener));
         Self {
             ca,
             address,

@@ -2,9 +2,10 @@
 //! In: snapshot, certificates, pods, live connections. Out: one JSON document.
 //! Spec: istioctl `configdump/api.go`, field names there.
 
-use crate::capture::pod::Pod;
 use crate::gather;
-use crate::worker::{ConnectionView, Shared};
+use crate::pod::Pod;
+use crate::thread::ConnectionView;
+use crate::worker::Shared;
 use ambit_identity::Svid;
 use ambit_identity::store::SecretSnapshot;
 use ambit_model::Snapshot;
@@ -94,13 +95,19 @@ fn workload(w: &Workload) -> Value {
 }
 
 fn service(snapshot: &Snapshot, s: &Service) -> Value {
-    let ports: Map<String, Value> =
-        s.ports.iter().map(|(port, to)| (port.to_string(), json!(to.target_port))).collect();
+    let ports: Map<String, Value> = s
+        .ports
+        .iter()
+        .map(|(port, to)| (port.to_string(), json!(to.target_port)))
+        .collect();
     let endpoints: Map<String, Value> = snapshot
         .endpoints(&s.key)
         .map(|w| {
             let port = w.services.get(&s.key).map(|ports| {
-                ports.iter().map(|(port, to)| (port.to_string(), json!(to))).collect::<Map<_, _>>()
+                ports
+                    .iter()
+                    .map(|(port, to)| (port.to_string(), json!(to)))
+                    .collect::<Map<_, _>>()
             });
             let endpoint = json!({
                 "workloadUid": w.uid,
@@ -155,7 +162,10 @@ fn policy(p: &Authorization) -> Value {
         .rules
         .iter()
         .map(|rule| {
-            rule.clauses.iter().map(|c| c.matches.iter().map(one_match).collect()).collect()
+            rule.clauses
+                .iter()
+                .map(|c| c.matches.iter().map(one_match).collect())
+                .collect()
         })
         .collect();
     json!({
@@ -196,7 +206,13 @@ fn one_match(m: &Match) -> Value {
         ("destinationIps", &m.destination_ips),
         ("notDestinationIps", &m.not_destination_ips),
     ] {
-        put(name, values.iter().map(|block| json!(block.to_string())).collect());
+        put(
+            name,
+            values
+                .iter()
+                .map(|block| json!(block.to_string()))
+                .collect(),
+        );
     }
     for (name, values) in [
         ("destinationPorts", &m.destination_ports),
@@ -208,9 +224,7 @@ fn one_match(m: &Match) -> Value {
         ("serviceAccounts", &m.service_accounts),
         ("notServiceAccounts", &m.not_service_accounts),
     ] {
-        let account = |a: &ambit_model::authorization::ServiceAccountMatch| {
-            json!({ "namespace": a.namespace, "serviceAccount": a.service_account })
-        };
+        let account = |a: &ambit_model::authorization::ServiceAccountMatch| json!({ "namespace": a.namespace, "serviceAccount": a.service_account });
         put(name, values.iter().map(account).collect());
     }
     Value::Object(out)
@@ -228,7 +242,9 @@ fn string(s: &StringMatch) -> Value {
 fn certificate(secret: &SecretSnapshot) -> Value {
     let state = match (&secret.state.svid, &secret.state.error) {
         (Some(_), _) => "Available".to_owned(),
-        (None, Some(error)) => format!("Unavailable: {}", ambit_telemetry::logging::chain(&**error)),
+        (None, Some(error)) => {
+            format!("Unavailable: {}", ambit_telemetry::logging::chain(&**error))
+        }
         (None, None) => "Initializing".to_owned(),
     };
     json!({
@@ -250,11 +266,20 @@ fn chain(svid: &Svid) -> Vec<Value> {
         }
         entry
     };
-    svid.chain().iter().map(AsRef::as_ref).enumerate().map(entry).collect()
+    svid.chain()
+        .iter()
+        .map(AsRef::as_ref)
+        .enumerate()
+        .map(entry)
+        .collect()
 }
 
 fn roots(svid: &Svid) -> Vec<Value> {
-    svid.bundle().roots().iter().map(|der| json!({ "pem": pem(der.as_ref()) })).collect()
+    svid.bundle()
+        .roots()
+        .iter()
+        .map(|der| json!({ "pem": pem(der.as_ref()) }))
+        .collect()
 }
 
 /// PEM in base64, as upstream writes it.
@@ -270,7 +295,9 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn time(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|t| format!("{t:.0}")).unwrap_or_default()
+    jiff::Timestamp::try_from(at)
+        .map(|t| format!("{t:.0}"))
+        .unwrap_or_default()
 }
 
 fn states(shared: &Shared, pods: &[Arc<Pod>], live: &[ConnectionView]) -> Map<String, Value> {
@@ -283,7 +310,11 @@ fn states(shared: &Shared, pods: &[Arc<Pod>], live: &[ConnectionView]) -> Map<St
                 "actualDst": view.actual_dst,
                 "protocol": view.protocol,
             });
-            if view.direction == "inbound" { inbound.push(entry) } else { outbound.push(entry) }
+            if view.direction == "inbound" {
+                inbound.push(entry)
+            } else {
+                outbound.push(entry)
+            }
         }
         let own = gather::find(&shared.state, pod).ok();
         json!({
@@ -297,5 +328,7 @@ fn states(shared: &Shared, pods: &[Arc<Pod>], live: &[ConnectionView]) -> Map<St
             },
         })
     };
-    pods.iter().map(|pod| (pod.uid.to_string(), of(pod))).collect()
+    pods.iter()
+        .map(|pod| (pod.uid.to_string(), of(pod)))
+        .collect()
 }

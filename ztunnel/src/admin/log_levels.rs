@@ -15,8 +15,9 @@ pub(super) fn change(levels: &Levels, request: &Request) -> Reply {
     };
     match changed {
         Ok(()) => Reply::text(format!("current log level is {}\n", levels.current())),
-        Err(error) => {
-            Reply::error(StatusCode::BAD_REQUEST, ambit_telemetry::logging::chain(&error) + "\n")
-        }
+        Err(error) => Reply::error(
+            StatusCode::BAD_REQUEST,
+            ambit_telemetry::logging::chain(&error) + "\n",
+        ),
     }
 }

@@ -9,12 +9,20 @@ use prost_types::{Struct, Value, value::Kind};
 
 /// The certificate authority.
 pub(super) fn ca_server(config: &Config) -> GrpcServer {
-    let ControlEndpoint { address, root, server_name } = config.ca.clone();
+    let ControlEndpoint {
+        address,
+        root,
+        server_name,
+    } = config.ca.clone();
     let roots = match root {
         RootCertificate::File(path) => RootSource::File(path),
         RootCertificate::Inline(pem) => RootSource::Pem(pem),
     };
-    GrpcServer { address, roots, server_name }
+    GrpcServer {
+        address,
+        roots,
+        server_name,
+    }
 }
 
 /// Our credential.
@@ -28,7 +36,11 @@ pub(super) fn token(config: &Config) -> Option<TokenSource> {
 
 /// The xDS client; `None` when it is switched off.
 pub(super) fn xds_client(config: &Config, types: Vec<&'static str>) -> Option<ClientConfig> {
-    let ControlEndpoint { address, root, server_name } = config.xds.clone()?;
+    let ControlEndpoint {
+        address,
+        root,
+        server_name,
+    } = config.xds.clone()?;
     let mut headers = vec![("clusterid".to_owned(), config.node.cluster_id.clone())];
     let token_file = match &config.token {
         Token::Absent => None,
@@ -54,8 +66,15 @@ pub(super) fn xds_client(config: &Config, types: Vec<&'static str>) -> Option<Cl
 
 /// Node id and metadata as upstream's node proxy sends them.
 fn node(config: &NodeConfig) -> Node {
-    let NodeConfig { instance_ip, pod_name, pod_namespace, .. } = config;
-    let text = |value: &str| Value { kind: Some(Kind::StringValue(value.to_owned())) };
+    let NodeConfig {
+        instance_ip,
+        pod_name,
+        pod_namespace,
+        ..
+    } = config;
+    let text = |value: &str| Value {
+        kind: Some(Kind::StringValue(value.to_owned())),
+    };
     let fields = [
         ("NAME", text(pod_name)),
         ("NAMESPACE", text(pod_namespace)),
@@ -66,9 +85,14 @@ fn node(config: &NodeConfig) -> Node {
     ];
     let domain = &config.cluster_domain;
     Node {
-        id: format!("ztunnel~{instance_ip}~{pod_name}.{pod_namespace}~{pod_namespace}.svc.{domain}"),
+        id: format!(
+            "ztunnel~{instance_ip}~{pod_name}.{pod_namespace}~{pod_namespace}.svc.{domain}"
+        ),
         metadata: Some(Struct {
-            fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            fields: fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
         }),
         ..Node::default()
     }

@@ -2,17 +2,14 @@
 //! In: descriptors from the agent, or a namespace to open them in ourselves (plain ZDS). Out: for each
 //! worker its list. Knows whether a new set is the one already held, by socket inode.
 
-use super::message::{Listener, Role};
-use super::pod::Pod;
+use super::message::Listener;
+use crate::pod::{Pod, Role, WorkerSockets};
 use ambit_api::ports;
 use ambit_net::socket::{Keepalive, ListenError, ListenSpec};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-
-/// Sockets of one worker.
-pub type WorkerSockets = Vec<(Role, OwnedFd)>;
 
 /// The sockets of a pod, one list per worker.
 #[derive(Debug)]
@@ -36,7 +33,10 @@ impl PodSockets {
             }
         }
         inodes.sort_unstable();
-        Ok(Self { workers: sorted, inodes })
+        Ok(Self {
+            workers: sorted,
+            inodes,
+        })
     }
 
     /// Opens all roles in the pod's namespace, for an agent that hands over only the namespace.
@@ -57,7 +57,10 @@ impl PodSockets {
             }
             sorted.push(list);
         }
-        Ok(Self { workers: sorted, inodes: Vec::new() })
+        Ok(Self {
+            workers: sorted,
+            inodes: Vec::new(),
+        })
     }
 
     /// Which sockets these are.
@@ -86,8 +89,11 @@ pub struct OpenPlan {
 
 impl OpenPlan {
     fn spec(&self, role: Role) -> ListenSpec {
-        let any: IpAddr =
-            if self.ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if self.ipv6 {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
         let addr: SocketAddr = match role {
             Role::Outbound => (any, ports::OUTBOUND).into(),
             Role::Inbound => (any, ports::INBOUND_PLAINTEXT).into(),

@@ -2,7 +2,7 @@
 //! Descriptors are counted strictly: one too many or too few is an error, and all are closed.
 //! Spec: `istio.workload.zds`; fields 100 are ours.
 
-use super::pod::PodIdentity;
+use crate::pod::{PodIdentity, Role};
 use ambit_api::zds;
 use prost::Message as _;
 use std::os::fd::OwnedFd;
@@ -62,40 +62,22 @@ pub struct Listener {
     pub fd: OwnedFd,
 }
 
-/// What arrives on a listener (`istio.workload.zds.SocketRole`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// Connections of the pod's applications.
-    Outbound,
-    /// Plain connections to the pod.
-    Inbound,
-    /// HBONE tunnels to the pod.
-    Hbone,
-    /// DNS queries of the pod.
-    DnsUdp,
-    /// DNS queries of the pod over TCP.
-    DnsTcp,
+/// Number of a role on the wire.
+fn role_to_wire(role: Role) -> i32 {
+    let role = match role {
+        Role::Outbound => zds::SocketRole::Outbound,
+        Role::Inbound => zds::SocketRole::Inbound,
+        Role::Hbone => zds::SocketRole::Hbone,
+        Role::DnsUdp => zds::SocketRole::DnsUdp,
+        Role::DnsTcp => zds::SocketRole::DnsTcp,
+    };
+    role as i32
 }
 
-impl Role {
-    /// All roles, in wire order.
-    pub const ALL: [Self; 5] =
-        [Self::Outbound, Self::Inbound, Self::Hbone, Self::DnsUdp, Self::DnsTcp];
-
-    fn to_wire(self) -> i32 {
-        let role = match self {
-            Self::Outbound => zds::SocketRole::Outbound,
-            Self::Inbound => zds::SocketRole::Inbound,
-            Self::Hbone => zds::SocketRole::Hbone,
-            Self::DnsUdp => zds::SocketRole::DnsUdp,
-            Self::DnsTcp => zds::SocketRole::DnsTcp,
-        };
-        role as i32
-    }
-
-    fn from_wire(value: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.to_wire() == value)
-    }
+fn role_from_wire(value: i32) -> Option<Role> {
+    Role::ALL
+        .into_iter()
+        .find(|role| role_to_wire(*role) == value)
 }
 
 /// Why a message is refused. The connection to the agent is then closed and made anew.
@@ -145,14 +127,19 @@ pub enum ProtocolError {
 pub fn hello(workers: usize) -> Vec<u8> {
     zds::ZdsHello {
         version: zds::Version::V1 as i32,
-        ambit: Some(zds::AmbitHello { workers: u32::try_from(workers).unwrap_or(u32::MAX) }),
+        ambit: Some(zds::AmbitHello {
+            workers: u32::try_from(workers).unwrap_or(u32::MAX),
+        }),
     }
     .encode_to_vec()
 }
 
 /// The answer to one request: done, or why not.
 pub fn ack(error: Option<String>) -> Vec<u8> {
-    encode_ack(zds::Ack { error: error.unwrap_or_default(), held: None })
+    encode_ack(zds::Ack {
+        error: error.unwrap_or_default(),
+        held: None,
+    })
 }
 
 /// Listeners given back: for each role, in order, one per worker of a range.
@@ -173,7 +160,7 @@ pub fn ack_held(held: &HeldSockets) -> Vec<u8> {
     encode_ack(zds::Ack {
         error: String::new(),
         held: Some(zds::AmbitSockets {
-            roles: held.roles.iter().map(|role| role.to_wire()).collect(),
+            roles: held.roles.iter().map(|role| role_to_wire(*role)).collect(),
             first_worker: u32::try_from(held.first).unwrap_or(u32::MAX),
             workers: u32::try_from(held.workers).unwrap_or(u32::MAX),
             more: held.more,
@@ -183,7 +170,10 @@ pub fn ack_held(held: &HeldSockets) -> Vec<u8> {
 
 fn encode_ack(ack: zds::Ack) -> Vec<u8> {
     let payload = zds::workload_response::Payload::Ack(ack);
-    zds::WorkloadResponse { payload: Some(payload) }.encode_to_vec()
+    zds::WorkloadResponse {
+        payload: Some(payload),
+    }
+    .encode_to_vec()
 }
 
 /// Reads one message. `workers` is what the hello declared.
@@ -195,17 +185,25 @@ pub fn decode(bytes: &[u8], fds: Vec<OwnedFd>, workers: usize) -> Result<Request
     let message = zds::WorkloadRequest::decode(bytes).map_err(ProtocolError::Decode)?;
     let without = |request, fds: &Vec<OwnedFd>| match fds.len() {
         0 => Ok(()),
-        got => Err(ProtocolError::Descriptors { request, got, expected: 0 }),
+        got => Err(ProtocolError::Descriptors {
+            request,
+            got,
+            expected: 0,
+        }),
     };
     match message.payload.ok_or(ProtocolError::Empty)? {
         Payload::Add(add) => decode_add(add, fds, workers).map(Request::Add),
         Payload::Del(del) => {
             without("del", &fds)?;
-            Ok(Request::Del { uid: named("del", del.uid)? })
+            Ok(Request::Del {
+                uid: named("del", del.uid)?,
+            })
         }
         Payload::Keep(keep) => {
             without("keep", &fds)?;
-            Ok(Request::Keep { uid: named("keep", keep.uid)? })
+            Ok(Request::Keep {
+                uid: named("keep", keep.uid)?,
+            })
         }
         Payload::SnapshotSent(_) => {
             without("snapshot", &fds)?;
@@ -216,7 +214,10 @@ pub fn decode(bytes: &[u8], fds: Vec<OwnedFd>, workers: usize) -> Result<Request
 
 fn named(request: &'static str, uid: String) -> Result<String, ProtocolError> {
     if uid.is_empty() {
-        return Err(ProtocolError::Missing { request, field: "uid" });
+        return Err(ProtocolError::Missing {
+            request,
+            field: "uid",
+        });
     }
     Ok(uid)
 }
@@ -231,7 +232,7 @@ fn decode_add(
         Some(sockets) => sockets
             .roles
             .iter()
-            .map(|value| Role::from_wire(*value).ok_or(ProtocolError::Role { value: *value }))
+            .map(|value| role_from_wire(*value).ok_or(ProtocolError::Role { value: *value }))
             .collect::<Result<Vec<_>, _>>()?,
         None => Vec::new(),
     };
@@ -242,16 +243,28 @@ fn decode_add(
     };
     let last = first.saturating_add(count);
     if last > workers {
-        return Err(ProtocolError::Worker { worker: last, workers });
+        return Err(ProtocolError::Worker {
+            worker: last,
+            workers,
+        });
     }
     let expected = 1 + roles.len() * count;
     let mut fds = fds.into_iter();
     let (Some(netns), true) = (fds.next(), got == expected) else {
-        return Err(ProtocolError::Descriptors { request: "add", got, expected });
+        return Err(ProtocolError::Descriptors {
+            request: "add",
+            got,
+            expected,
+        });
     };
-    let missing = |field| ProtocolError::Missing { request: "add", field };
+    let missing = |field| ProtocolError::Missing {
+        request: "add",
+        field,
+    };
     let info = add.workload_info.ok_or(missing("workload_info"))?;
-    let places = roles.iter().flat_map(|role| (first..last).map(|worker| (*role, worker)));
+    let places = roles
+        .iter()
+        .flat_map(|role| (first..last).map(|worker| (*role, worker)));
     let listeners = places
         .zip(fds)
         .map(|((role, worker), fd)| Listener { role, worker, fd })
@@ -264,7 +277,11 @@ fn decode_add(
             service_account: info.service_account.into(),
         },
         netns,
-        sockets: add.ambit.map(|sockets| Sockets { listeners, first, more: sockets.more }),
+        sockets: add.ambit.map(|sockets| Sockets {
+            listeners,
+            first,
+            more: sockets.more,
+        }),
     })
 }
 

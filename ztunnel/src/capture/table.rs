@@ -3,11 +3,11 @@
 //! Owns: uid → pod; the workers own the sockets. After a snapshot, pods the agent did not name go.
 //! Must not: wait for the controller; serve a pod that was only half described.
 
-use super::listeners::{OpenPlan, PodSockets, WorkerSockets};
-use super::message::{Add, HeldSockets, Listener, Request, Role, Sockets};
-use super::pod::{Capture, Pod};
+use super::listeners::{OpenPlan, PodSockets};
+use super::message::{Add, HeldSockets, Listener, Request, Sockets};
 use crate::metrics::PodMetrics;
-use crate::worker::WorkerHandle;
+use crate::pod::{Capture, Pod, Role, WorkerSockets};
+use crate::thread::WorkerHandle;
 use ambit_net::Netns;
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use std::os::fd::OwnedFd;
@@ -120,7 +120,10 @@ impl PodTable {
             Ok(netns) => netns,
             Err(error) => return Reply::Failed(error.to_string()),
         };
-        let known = self.pods.get(&add.uid).filter(|s| s.pod.netns.inode() == netns.inode());
+        let known = self
+            .pods
+            .get(&add.uid)
+            .filter(|s| s.pod.netns.inode() == netns.inode());
         let same = known.map(|served| served.pod.clone());
         if same.is_none() && self.pods.contains_key(&add.uid) {
             self.remove(&add.uid).await;
@@ -203,7 +206,17 @@ impl PodTable {
             namespace = &*pod.identity.namespace,
             "pod is served"
         );
-        if self.pods.insert(uid.to_owned(), Served { pod, sockets: inodes }).is_none() {
+        if self
+            .pods
+            .insert(
+                uid.to_owned(),
+                Served {
+                    pod,
+                    sockets: inodes,
+                },
+            )
+            .is_none()
+        {
             self.metrics.started.inc();
         }
         self.publish();
@@ -227,8 +240,10 @@ impl PodTable {
     /// Removes the pods the agent did not name.
     async fn sweep(&mut self) {
         let known = self.pods.keys().chain(self.pending.keys());
-        let gone: Vec<String> =
-            known.filter(|uid| !self.named.contains(*uid)).cloned().collect();
+        let gone: Vec<String> = known
+            .filter(|uid| !self.named.contains(*uid))
+            .cloned()
+            .collect();
         for uid in gone {
             self.remove(&uid).await;
         }
@@ -237,8 +252,12 @@ impl PodTable {
     /// Duplicates of the listeners the workers hold, as many as fit a message, from worker `first`.
     /// Without a full set nothing is given back: the agent then makes new ones.
     async fn held(&self, uid: &str, first: usize) -> Reply {
-        let range: Vec<&WorkerHandle> =
-            self.workers.iter().skip(first).take(WORKERS_PER_MESSAGE).collect();
+        let range: Vec<&WorkerHandle> = self
+            .workers
+            .iter()
+            .skip(first)
+            .take(WORKERS_PER_MESSAGE)
+            .collect();
         let workers = range.len();
         let mut per_worker: Vec<WorkerSockets> = Vec::with_capacity(workers);
         for worker in range {
@@ -263,13 +282,22 @@ impl PodTable {
             return Reply::Done;
         }
         let more = first + workers < self.workers.len();
-        Reply::Held(HeldSockets { roles, first, workers, more }, fds)
+        Reply::Held(
+            HeldSockets {
+                roles,
+                first,
+                workers,
+                more,
+            },
+            fds,
+        )
     }
 
     fn publish(&self) {
         self.metrics.active.set(count(self.pods.len()));
         self.metrics.pending.set(count(self.pending.len()));
-        self.served.send_replace(self.pods.values().map(|s| s.pod.clone()).collect());
+        self.served
+            .send_replace(self.pods.values().map(|s| s.pod.clone()).collect());
     }
 }
 

@@ -46,7 +46,12 @@ async fn connect_and_serve(
 ) -> SessionError {
     let socket = match SeqPacket::connect(path) {
         Ok(socket) => socket,
-        Err(source) => return SessionError::Connect { path: path.to_owned(), source },
+        Err(source) => {
+            return SessionError::Connect {
+                path: path.to_owned(),
+                source,
+            };
+        }
     };
     match serve(&socket, table, || {
         *synced = true;

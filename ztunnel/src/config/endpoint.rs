@@ -39,7 +39,10 @@ pub(super) fn xds(env: &dyn Env, reader: &Reader<'_>) -> Option<ControlEndpoint>
     if env.lookup("XDS_ADDRESS").is_some_and(|v| v.is_empty()) {
         return None;
     }
-    Some(endpoint(reader, ["XDS_ADDRESS", "XDS_ROOT_CA", "ALT_XDS_HOSTNAME"]))
+    Some(endpoint(
+        reader,
+        ["XDS_ADDRESS", "XDS_ROOT_CA", "ALT_XDS_HOSTNAME"],
+    ))
 }
 
 pub(super) fn ca(reader: &Reader<'_>) -> ControlEndpoint {
@@ -59,9 +62,17 @@ pub(super) fn token(reader: &Reader<'_>) -> Token {
 
 fn endpoint(reader: &Reader<'_>, [address, root, name]: [&str; 3]) -> ControlEndpoint {
     let in_cluster = reader.text("KUBERNETES_SERVICE_HOST").is_some();
-    let host = if in_cluster { "istiod.istio-system.svc" } else { "localhost" };
+    let host = if in_cluster {
+        "istiod.istio-system.svc"
+    } else {
+        "localhost"
+    };
     let given = reader.or(address, format!("https://{host}:15012"));
-    let url = if given.contains("://") { given } else { format!("https://{given}") };
+    let url = if given.contains("://") {
+        given
+    } else {
+        format!("https://{given}")
+    };
     let wrong = match url.split_once("://") {
         Some(("http" | "https", rest)) if !rest.is_empty() => None,
         Some(("http" | "https", _)) => Some("has no host"),
@@ -75,9 +86,17 @@ fn endpoint(reader: &Reader<'_>, [address, root, name]: [&str; 3]) -> ControlEnd
         RootCertificate::Inline(root_text)
     } else {
         if root_text == "SYSTEM" {
-            reader.reject(root, Some(root_text.clone()), "system roots are not supported yet");
+            reader.reject(
+                root,
+                Some(root_text.clone()),
+                "system roots are not supported yet",
+            );
         }
         RootCertificate::File(root_text.into())
     };
-    ControlEndpoint { address: url, root: root_certificate, server_name: reader.text(name) }
+    ControlEndpoint {
+        address: url,
+        root: root_certificate,
+        server_name: reader.text(name),
+    }
 }

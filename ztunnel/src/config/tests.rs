@@ -2,7 +2,10 @@ use super::*;
 use std::collections::BTreeMap;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
 }
 
 fn read(pairs: &[(&str, &str)]) -> Config {
@@ -38,7 +41,10 @@ fn names_and_forms() {
     ]);
     assert_eq!(config.xds.unwrap().address, "https://10.0.0.1:15012");
     assert!(matches!(config.ca.root, RootCertificate::Inline(_)));
-    assert_eq!(config.ca.server_name.as_deref(), Some("istiod.istio-system.svc"));
+    assert_eq!(
+        config.ca.server_name.as_deref(),
+        Some("istiod.istio-system.svc")
+    );
     assert_eq!(config.node.cluster_id, "b");
     assert_eq!(config.token, Token::File("/tokens/t".into()));
     assert_eq!(config.dns.nameservers.len(), 2);
@@ -56,9 +62,16 @@ fn the_deadline_leaves_time_to_end() {
     let cases = [("30", 25), ("11", 6), ("10", 9), ("1", 1), ("0", 1)];
     for (grace, expected) in cases {
         let config = read(&[("TERMINATION_GRACE_PERIOD_SECONDS", grace)]);
-        assert_eq!(config.termination_deadline, Duration::from_secs(expected), "{grace}");
+        assert_eq!(
+            config.termination_deadline,
+            Duration::from_secs(expected),
+            "{grace}"
+        );
     }
-    let both = [("TERMINATION_GRACE_PERIOD_SECONDS", "30"), ("CONNECTION_TERMINATION_DEADLINE", "7s")];
+    let both = [
+        ("TERMINATION_GRACE_PERIOD_SECONDS", "30"),
+        ("CONNECTION_TERMINATION_DEADLINE", "7s"),
+    ];
     assert_eq!(read(&both).termination_deadline, Duration::from_secs(7));
 }
 

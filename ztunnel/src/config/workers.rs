@@ -10,7 +10,9 @@ const MOST: usize = 512;
 
 pub(super) fn count(reader: &Reader<'_>) -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let limit = [LIMIT, RESOURCE_LIMIT].into_iter().find_map(|name| cores(reader, name));
+    let limit = [LIMIT, RESOURCE_LIMIT]
+        .into_iter()
+        .find_map(|name| cores(reader, name));
     let request = cores(reader, REQUEST);
     match reader.text(THREADS) {
         None => default(cpus, limit, request),
@@ -36,11 +38,17 @@ fn parse(text: &str, cpus: usize) -> Result<usize, &'static str> {
             count => count,
         },
     };
-    if count > MOST { Err("more than 512 workers") } else { Ok(count.max(1)) }
+    if count > MOST {
+        Err("more than 512 workers")
+    } else {
+        Ok(count.max(1))
+    }
 }
 
 fn default(cpus: usize, limit: Option<usize>, request: Option<usize>) -> usize {
-    limit.unwrap_or_else(|| cpus.div_ceil(4).max(2).max(request.unwrap_or(0))).clamp(1, MOST)
+    limit
+        .unwrap_or_else(|| cpus.div_ceil(4).max(2).max(request.unwrap_or(0)))
+        .clamp(1, MOST)
 }
 
 /// A Kubernetes CPU quantity in whole cores, rounded up: `2`, `1500m`.
@@ -71,7 +79,14 @@ mod tests {
 
     #[test]
     fn forms_of_a_count() {
-        let cases = [("3", 3), ("0", 8), ("25%", 2), ("30%", 3), ("100%", 8), ("1%", 1)];
+        let cases = [
+            ("3", 3),
+            ("0", 8),
+            ("25%", 2),
+            ("30%", 3),
+            ("100%", 8),
+            ("1%", 1),
+        ];
         for (text, expected) in cases {
             assert_eq!(parse(text, 8), Ok(expected), "{text}");
         }

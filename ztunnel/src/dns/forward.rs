@@ -4,7 +4,7 @@
 //! is no loop. Deadline: 5 s; a datagram is sent again once.
 
 use super::message::{self, Question, Transport};
-use crate::capture::pod::Pod;
+use crate::pod::Pod;
 use ambit_net::socket::{DialError, DialSpec, ListenError, ListenSpec};
 use hickory_proto::rr::RecordType;
 use std::io;
@@ -78,8 +78,12 @@ pub async fn resolve(
     let mut found = Vec::new();
     for kind in [RecordType::A, RecordType::AAAA] {
         let absolute = format!("{}.", hostname.trim_end_matches('.'));
-        let Some(bytes) = message::query(rand::random(), &absolute, kind) else { continue };
-        let Some(question) = Question::decode(&bytes) else { continue };
+        let Some(bytes) = message::query(rand::random(), &absolute, kind) else {
+            continue;
+        };
+        let Some(question) = Question::decode(&bytes) else {
+            continue;
+        };
         let answer = forward(pod, server, (&question, &bytes), Transport::Udp).await?;
         found.extend(message::addresses(&answer));
     }
@@ -98,7 +102,9 @@ async fn udp(
     let spec = ListenSpec::new(SocketAddr::new(any, 0));
     let socket = spec.udp(Some(&pod.netns)).map_err(ForwardError::Socket)?;
     let failed = |source| ForwardError::Io { server, source };
-    socket2::SockRef::from(&socket).set_mark(pod.mark).map_err(failed)?;
+    socket2::SockRef::from(&socket)
+        .set_mark(pod.mark)
+        .map_err(failed)?;
     let socket = UdpSocket::from_std(socket).map_err(failed)?;
     // Connected: the kernel drops datagrams of anybody else.
     socket.connect((server, PORT)).await.map_err(failed)?;
@@ -156,7 +162,8 @@ pub async fn read_framed(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Ve
 /// # Errors
 /// As write(2); `InvalidInput` beyond 64 KiB.
 pub async fn write_framed(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    let len = u16::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let len =
+        u16::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut framed = Vec::with_capacity(2 + bytes.len());
     framed.extend(len.to_be_bytes());
     framed.extend_from_slice(bytes);

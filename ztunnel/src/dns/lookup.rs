@@ -46,15 +46,25 @@ pub fn lookup(snapshot: &Snapshot, asker: &Asker<'_>, name: &str, family: Family
     }
     let mut candidates = vec![(name.clone(), false)];
     candidates.extend(expansions(&name, asker).into_iter().map(|n| (n, false)));
-    candidates.extend(without_search_domain(&name, asker).into_iter().map(|n| (n, true)));
+    candidates.extend(
+        without_search_domain(&name, asker)
+            .into_iter()
+            .map(|n| (n, true)),
+    );
     for (candidate, cut) in candidates {
         if let Some(service) = find(snapshot, asker, &candidate) {
             let addresses = addresses(snapshot, asker, service, family);
-            return Some(Found { alias_of: cut.then_some(candidate), addresses });
+            return Some(Found {
+                alias_of: cut.then_some(candidate),
+                addresses,
+            });
         }
         if let Some(service) = wildcard(snapshot, asker, &candidate) {
             let addresses = addresses(snapshot, asker, service, family);
-            return Some(Found { alias_of: None, addresses });
+            return Some(Found {
+                alias_of: None,
+                addresses,
+            });
         }
     }
     None
@@ -67,7 +77,10 @@ fn expansions(name: &str, asker: &Asker<'_>) -> Vec<String> {
     let ends_in_svc = labels.last() == Some(&"svc");
     match labels.len() {
         1 => vec![format!("{name}.{namespace}.svc.{domain}")],
-        2 => vec![format!("{name}.svc.{domain}"), format!("{name}.{namespace}.svc.{domain}")],
+        2 => vec![
+            format!("{name}.svc.{domain}"),
+            format!("{name}.{namespace}.svc.{domain}"),
+        ],
         3 if ends_in_svc => vec![format!("{name}.{domain}"), format!("{name}.svc.{domain}")],
         3 => vec![format!("{name}.svc.{domain}")],
         4 if ends_in_svc => vec![format!("{name}.{domain}")],
@@ -93,7 +106,10 @@ fn without_search_domain(name: &str, asker: &Asker<'_>) -> Vec<String> {
 
 fn find<'a>(snapshot: &'a Snapshot, asker: &Asker<'_>, host: &str) -> Option<&'a Service> {
     let service = snapshot.service_by_hostname(host, &asker.workload.namespace)?;
-    let in_cluster = service.key.hostname.ends_with(&format!(".svc.{}", asker.domain));
+    let in_cluster = service
+        .key
+        .hostname
+        .ends_with(&format!(".svc.{}", asker.domain));
     (in_cluster || !service.addresses.is_empty()).then_some(&**service)
 }
 
@@ -119,12 +135,15 @@ fn addresses(
         return Vec::new();
     }
     let network = &asker.workload.network;
-    let wanted = |ip: &IpAddr| {
-        ip.is_ipv4() == (family == Family::V4) && service.ip_families.allows(*ip)
-    };
+    let wanted =
+        |ip: &IpAddr| ip.is_ipv4() == (family == Family::V4) && service.ip_families.allows(*ip);
     if !service.addresses.is_empty() {
         let ours = service.addresses.iter().filter(|a| &a.network == network);
-        return ours.filter_map(|a| a.single()).map(|a| a.ip).filter(wanted).collect();
+        return ours
+            .filter_map(|a| a.single())
+            .map(|a| a.ip)
+            .filter(wanted)
+            .collect();
     }
     let ready = |w: &&std::sync::Arc<Workload>| {
         use ambit_model::workload::Health;

@@ -47,7 +47,9 @@ impl Question {
         if header.message_type != MessageType::Query || header.op_code != OpCode::Query {
             return None;
         }
-        let [query] = message.queries.as_slice() else { return None };
+        let [query] = message.queries.as_slice() else {
+            return None;
+        };
         let query = query.clone();
         (query.query_class() == DNSClass::IN).then_some(Self { message, query })
     }
@@ -90,10 +92,15 @@ impl Question {
 
     /// Whether `bytes` answer this question.
     pub fn is_answered_by(&self, bytes: &[u8]) -> bool {
-        let Ok(reply) = Message::from_vec(bytes) else { return false };
+        let Ok(reply) = Message::from_vec(bytes) else {
+            return false;
+        };
         reply.metadata.message_type == MessageType::Response
             && reply.metadata.id == self.message.metadata.id
-            && reply.queries.first().is_none_or(|q| q.name() == self.query.name())
+            && reply
+                .queries
+                .first()
+                .is_none_or(|q| q.name() == self.query.name())
     }
 
     fn reply(&self, code: ResponseCode) -> Message {
@@ -133,12 +140,17 @@ pub fn query(id: u16, name: &str, kind: RecordType) -> Option<Vec<u8>> {
 
 /// The addresses in an answer; none if it does not decode.
 pub fn addresses(bytes: &[u8]) -> Vec<IpAddr> {
-    let Ok(message) = Message::from_vec(bytes) else { return Vec::new() };
-    let ips = message.answers.iter().filter_map(|record| match &record.data {
-        RData::A(a) => Some(IpAddr::V4(a.0)),
-        RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-        _ => None,
-    });
+    let Ok(message) = Message::from_vec(bytes) else {
+        return Vec::new();
+    };
+    let ips = message
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::A(a) => Some(IpAddr::V4(a.0)),
+            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+            _ => None,
+        });
     ips.collect()
 }
 
@@ -152,7 +164,10 @@ mod tests {
 
     fn found(count: u8) -> Found {
         let addresses = (0..count).map(|n| IpAddr::from([10, 0, 0, n])).collect();
-        Found { alias_of: None, addresses }
+        Found {
+            alias_of: None,
+            addresses,
+        }
     }
 
     #[test]
@@ -169,8 +184,13 @@ mod tests {
 
     #[test]
     fn an_alias_is_a_cname() {
-        let found = Found { alias_of: Some("web.example".into()), addresses: found(1).addresses };
-        let bytes = question("web.example.svc.").answer(&found, Transport::Udp).unwrap();
+        let found = Found {
+            alias_of: Some("web.example".into()),
+            addresses: found(1).addresses,
+        };
+        let bytes = question("web.example.svc.")
+            .answer(&found, Transport::Udp)
+            .unwrap();
         let reply = Message::from_vec(&bytes).unwrap();
         assert_eq!(reply.answers[0].record_type(), RecordType::CNAME);
         assert_eq!(reply.answers[1].name.to_ascii(), "web.example.");
@@ -193,7 +213,10 @@ mod tests {
             assert!(Question::decode(&good[..cut]).is_none(), "cut at {cut}");
         }
         let answer = question("a.b.").answer(&found(1), Transport::Udp).unwrap();
-        assert!(Question::decode(&answer).is_none(), "an answer is no question");
+        assert!(
+            Question::decode(&answer).is_none(),
+            "an answer is no question"
+        );
         // A name that points at itself.
         let mut looped = good.clone();
         looped.truncate(12);

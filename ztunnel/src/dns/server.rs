@@ -8,9 +8,9 @@ use super::forward::{self, ForwardError};
 use super::lookup::{self, Asker, Family};
 use super::message::{Question, Transport};
 use crate::accept::{Accepted, Stop};
-use crate::capture::pod::Pod;
 use crate::gather;
 use crate::metrics::DnsLabels;
+use crate::pod::Pod;
 use crate::worker::Worker;
 use ambit_net::original_dst;
 use ambit_net::socket::{recv_datagram, send_datagram};
@@ -41,7 +41,7 @@ pub async fn serve_udp(worker: Rc<Worker>, pod: Arc<Pod>, socket: Rc<UdpSocket>,
             Err(error) => {
                 // An ICMP error of an earlier answer comes up here too; the socket goes on.
                 tracing::debug!(%error, "dns socket");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
@@ -67,7 +67,9 @@ pub async fn serve_udp(worker: Rc<Worker>, pod: Arc<Pod>, socket: Rc<UdpSocket>,
 
 /// Serves one stream on the DNS listener.
 pub async fn serve_tcp(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
-    let Ok(local) = original_dst::local(&accepted.stream) else { return };
+    let Ok(local) = original_dst::local(&accepted.stream) else {
+        return;
+    };
     let server = nameserver(&worker.shared.config.dns.nameservers, local.ip());
     serve_stream(&worker, &pod, accepted.stream, server).await;
 }
@@ -114,8 +116,8 @@ async fn answer(
         RecordType::AAAA => Some(Family::V6),
         _ => None,
     };
-    if let Some(family) = family {
-        let config = &worker.shared.config;
+    let config = &worker.shared.config;
+    if let Some(family) = family.filter(|_| config.dns.enabled) {
         let asker = Asker {
             workload: &own.workload,
             domain: &config.node.cluster_domain,
@@ -132,7 +134,9 @@ async fn answer(
         Some(server) => forward::forward(pod, server, (&question, bytes), transport).await,
         None => Err(ForwardError::NoServer),
     };
-    dns.duration.get_or_create(&labels).observe(asked.elapsed().as_secs_f64());
+    dns.duration
+        .get_or_create(&labels)
+        .observe(asked.elapsed().as_secs_f64());
     match answer {
         Ok(answer) => Some(answer),
         Err(error) => {
@@ -160,6 +164,8 @@ fn nameserver(servers: &[IpAddr], asked: IpAddr) -> Option<IpAddr> {
 
 const MOST_IN_PROGRESS: usize = 256;
 const MOST_QUERY: usize = 4096;
+/// After an error of the socket that may come again at once.
+const PAUSE: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -168,8 +174,10 @@ mod tests {
 
     #[test]
     fn the_address_asked_tells_the_nameserver() {
-        let servers: Vec<IpAddr> =
-            ["10.96.0.10", "10.96.0.11"].iter().map(|ip| ip.parse().unwrap()).collect();
+        let servers: Vec<IpAddr> = ["10.96.0.10", "10.96.0.11"]
+            .iter()
+            .map(|ip| ip.parse().unwrap())
+            .collect();
         let cases = [
             ("127.53.0.1", Some("10.96.0.10")),
             ("127.53.0.2", Some("10.96.0.11")),

@@ -4,9 +4,9 @@
 //! come back to us whatever the client's address is.
 
 use super::proxy_header;
-use crate::capture::pod::{Capture, Pod};
-use crate::outbound::DIAL_DEADLINE;
 use crate::outcome::Failure;
+use crate::pod::{Capture, Pod};
+use crate::sockets::DIAL_DEADLINE;
 use ambit_ebpf_common::Mark;
 use ambit_model::ids::SpiffeId;
 use ambit_net::socket::{DialSpec, Keepalive};
@@ -39,7 +39,9 @@ pub async fn dial(
     }
     let mut spec = DialSpec::new(connect.to, DIAL_DEADLINE).within(&pod.netns);
     spec.keepalive = keepalive;
-    spec.from = connect.spoof.filter(|ip| ip.is_ipv4() == connect.to.is_ipv4());
+    spec.from = connect
+        .spoof
+        .filter(|ip| ip.is_ipv4() == connect.to.is_ipv4());
     spec.mark = Some(pod.mark);
     if pod.capture == Capture::Steered && spec.from.is_some() {
         spec.mark = Some(Mark::TO_APP.0);

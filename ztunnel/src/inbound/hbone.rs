@@ -6,10 +6,10 @@
 use super::{app, labels};
 use crate::accept::{Accepted, Stop};
 use crate::baggage;
-use crate::capture::pod::Pod;
 use crate::flow::{self, Direction, Facts, Flow};
 use crate::gather;
 use crate::outcome::Failure;
+use crate::pod::Pod;
 use crate::relayed;
 use crate::worker::Worker;
 use ambit_hbone::io::{self, Incoming, ServerTunnel};
@@ -37,9 +37,13 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted, stop: 
     let mut facts = Facts::bare(Direction::Inbound, peer, local);
     let tunnel = match Box::pin(handshake(&worker, &pod, stream, &mut facts)).await {
         Ok(tunnel) => tunnel,
-        Err(failure) => return flow::refused(&worker, &facts, started, &failure),
+        Err(failure) => return flow::refused(&worker.books, &facts, started, &failure),
     };
-    let from = Rc::new(TunnelPeer { peer, local, identity: tunnel.peer().clone() });
+    let from = Rc::new(TunnelPeer {
+        peer,
+        local,
+        identity: tunnel.peer().clone(),
+    });
     let handle = |incoming| serve_stream(worker.clone(), pod.clone(), from.clone(), incoming);
     if let Err(error) = tunnel.serve(stopped(stop), handle).await {
         let error = ambit_telemetry::logging::chain(&error);
@@ -63,7 +67,9 @@ async fn handshake(
     labels::destination(facts, &own.workload);
     let svid = worker.svid(&own.workload.identity).await?;
     let settings = &worker.shared.config.tunnel;
-    let tunnel = io::accept(stream, &svid, settings).await.map_err(Failure::Accept)?;
+    let tunnel = io::accept(stream, &svid, settings)
+        .await
+        .map_err(Failure::Accept)?;
     drop(permit);
     Ok(tunnel)
 }
@@ -94,7 +100,7 @@ async fn serve_stream(
         Err(failure) => {
             let verdict = failure.verdict();
             incoming.refuse(verdict.status, verdict.reason);
-            return flow::refused(&worker, &facts, started, &failure);
+            return flow::refused(&worker.books, &facts, started, &failure);
         }
     };
     let reply = baggage::of(&admitted.arrived.destination).to_header();
@@ -102,14 +108,14 @@ async fn serve_stream(
     let stream = match incoming.accept(reply) {
         Ok(stream) => stream,
         Err(error) => {
-            return flow::refused(&worker, &facts, started, &Failure::ClientGone(error));
+            return flow::refused(&worker.books, &facts, started, &Failure::ClientGone(error));
         }
     };
-    let flow = Flow::open(&worker, facts, started);
+    let flow = Flow::open(&worker.books, facts, started);
     let arrived = Some(admitted.arrived);
-    let place = worker.registry.enter(flow.clone(), pod, arrived, admitted.generation);
+    let place = worker.enter(flow.clone(), pod, arrived, admitted.generation);
     let end = relayed::run(stream, TcpEndpoint(admitted.app), &flow, place).await;
-    flow.close(&worker, end);
+    flow.close(&worker.books, end);
 }
 
 struct Admitted {
@@ -128,7 +134,10 @@ async fn admit(
     let own = gather::own_workload(&worker.shared.state, pod).await?;
     let network = NetworkId::from(worker.shared.config.node.network.as_str());
     let claims = Baggage::from_header(request.baggage.as_ref());
-    let claims = labels::Claims { identity: &from.identity, baggage: &claims };
+    let claims = labels::Claims {
+        identity: &from.identity,
+        baggage: &claims,
+    };
     labels::destination(facts, &own.workload);
     labels::source(facts, &own.snapshot, &network, Some(claims));
     labels::proved(facts, &own.workload.identity, &from.identity);
@@ -155,16 +164,24 @@ async fn admit(
             return Err(Failure::Refused(refusal));
         }
     };
-    let client = app::Client { address: from.peer, identity: Some(&from.identity) };
+    let client = app::Client {
+        address: from.peer,
+        identity: Some(&from.identity),
+    };
     let app = app::dial(pod, &connect, client, worker.shared.config.keepalive).await?;
-    Ok(Admitted { app, arrived, generation: own.snapshot.generation() })
+    Ok(Admitted {
+        app,
+        arrived,
+        generation: own.snapshot.generation(),
+    })
 }
 
 fn authority(asked: &Authority) -> inbound::Authority {
     match &asked.host {
         Host::Ip(ip) => inbound::Authority::Address(SocketAddr::new(*ip, asked.port)),
-        Host::Name(name) => {
-            inbound::Authority::Name { hostname: name.to_string(), port: asked.port }
-        }
+        Host::Name(name) => inbound::Authority::Name {
+            hostname: name.to_string(),
+            port: asked.port,
+        },
     }
 }

@@ -61,9 +61,10 @@ pub fn service(
     own: &Workload,
     (named, port): (Option<&str>, u16),
 ) {
-    let mine = own.services.iter().filter_map(|(key, ports)| {
-        snapshot.service(key).map(|service| (service, ports))
-    });
+    let mine = own
+        .services
+        .iter()
+        .filter_map(|(key, ports)| snapshot.service(key).map(|service| (service, ports)));
     let mut by_port: Option<&Arc<Service>> = None;
     for (service, ports) in mine {
         if named == Some(&*service.key.hostname) {
@@ -82,7 +83,11 @@ pub fn service(
 fn claimed(claims: Claims<'_>) -> Peer {
     let baggage = claims.baggage;
     Peer {
-        workload: baggage.workload.as_ref().map(|(_, name)| Arc::from(&**name)).unwrap_or_default(),
+        workload: baggage
+            .workload
+            .as_ref()
+            .map(|(_, name)| Arc::from(&**name))
+            .unwrap_or_default(),
         // The namespace is proved; a claim of another one is not believed.
         namespace: claims.identity.namespace().into(),
         canonical_service: (&*baggage.service).into(),

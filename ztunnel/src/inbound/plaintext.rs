@@ -3,15 +3,14 @@
 
 use super::{app, labels};
 use crate::accept::Accepted;
-use crate::capture::pod::{Capture, Pod};
 use crate::flow::{self, Direction, Facts, Flow};
 use crate::gather;
-use crate::outbound::{refuse_own, reset};
 use crate::outcome::Failure;
+use crate::pod::Pod;
 use crate::relayed;
+use crate::sockets::{captured_for, reset};
 use crate::worker::Worker;
 use ambit_model::ids::{Generation, NetworkId};
-use ambit_net::original_dst;
 use ambit_net::relay::TcpEndpoint;
 use ambit_routing::connection::inbound::{Arrival, ArrivedConn, InboundDecision, decide};
 use std::net::SocketAddr;
@@ -28,15 +27,15 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
     let mut facts = Facts::bare(Direction::Inbound, peer, unknown);
     match Box::pin(admit(&worker, &pod, &stream, &mut facts)).await {
         Ok(admitted) => {
-            let flow = Flow::open(&worker, facts, started);
+            let flow = Flow::open(&worker.books, facts, started);
             let arrived = Some(admitted.arrived);
-            let place = worker.registry.enter(flow.clone(), pod, arrived, admitted.generation);
+            let place = worker.enter(flow.clone(), pod, arrived, admitted.generation);
             let (near, far) = (TcpEndpoint(stream), TcpEndpoint(admitted.app));
             let end = relayed::run(near, far, &flow, place).await;
-            flow.close(&worker, end);
+            flow.close(&worker.books, end);
         }
         Err(failure) => {
-            flow::refused(&worker, &facts, started, &failure);
+            flow::refused(&worker.books, &facts, started, &failure);
             reset(&stream);
         }
     }
@@ -54,14 +53,9 @@ async fn admit(
     stream: &TcpStream,
     facts: &mut Facts,
 ) -> Result<Admitted, Failure> {
-    let local = match pod.capture {
-        Capture::Steered => original_dst::local(stream),
-        Capture::Redirected => original_dst::redirected(stream),
-    }
-    .map_err(Failure::OriginalDst)?;
+    let local = captured_for(pod, stream)?;
     facts.original = local;
     facts.destination = local;
-    refuse_own(pod, stream)?;
     let own = gather::own_workload(&worker.shared.state, pod).await?;
     let network = NetworkId::from(worker.shared.config.node.network.as_str());
     labels::destination(facts, &own.workload);
@@ -81,7 +75,14 @@ async fn admit(
             return Err(Failure::Refused(refusal));
         }
     };
-    let client = app::Client { address: facts.source, identity: None };
+    let client = app::Client {
+        address: facts.source,
+        identity: None,
+    };
     let app = app::dial(pod, &connect, client, worker.shared.config.keepalive).await?;
-    Ok(Admitted { app, arrived, generation: own.snapshot.generation() })
+    Ok(Admitted {
+        app,
+        arrived,
+        generation: own.snapshot.generation(),
+    })
 }

@@ -65,7 +65,10 @@ mod tests {
         let text = "spiffe://td/ns/a/sa/b";
         assert_eq!(header[..12], SIGNATURE);
         assert_eq!(header[12..16], [0x21, 0x11, 0, 12 + 3 + text.len() as u8]);
-        assert_eq!(header[16..28], [10, 0, 0, 1, 10, 0, 0, 2, 0x0f, 0xa0, 0, 80]);
+        assert_eq!(
+            header[16..28],
+            [10, 0, 0, 1, 10, 0, 0, 2, 0x0f, 0xa0, 0, 80]
+        );
         assert_eq!(header[28..31], [0xd0, 0, text.len() as u8]);
         assert_eq!(&header[31..], text.as_bytes());
         let mixed = encode(client, "[fd00::1]:80".parse().unwrap(), None);

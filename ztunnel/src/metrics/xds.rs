@@ -40,11 +40,28 @@ impl Collector for XdsMetrics {
             ("Error", counters.stream_errors.load(Relaxed)),
             ("Complete", counters.completed.load(Relaxed)),
         ];
-        let terminations = terminations.map(|(reason, count)| (reason.to_owned(), count)).into();
+        let terminations = terminations
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .into();
         let families = [
-            (names::XDS_MESSAGES, "xDS messages received", "url", copy(&counters.messages)),
-            (names::XDS_MESSAGE_BYTES, "xDS bytes received", "url", copy(&counters.bytes)),
-            (names::XDS_TERMINATIONS, "xDS streams that ended", "reason", terminations),
+            (
+                names::XDS_MESSAGES,
+                "xDS messages received",
+                "url",
+                copy(&counters.messages),
+            ),
+            (
+                names::XDS_MESSAGE_BYTES,
+                "xDS bytes received",
+                "url",
+                copy(&counters.bytes),
+            ),
+            (
+                names::XDS_TERMINATIONS,
+                "xDS streams that ended",
+                "reason",
+                terminations,
+            ),
         ];
         for (name, help, label, values) in families {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

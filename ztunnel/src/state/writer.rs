@@ -37,11 +37,18 @@ impl Handler for Writer {
         let addresses = update.type_url == type_urls::ADDRESS;
         let mut changes = Vec::with_capacity(update.resources.len() + update.removed.len() + 1);
         for resource in &update.resources {
-            let converted = if addresses { address(resource) } else { authorization(resource) };
+            let converted = if addresses {
+                address(resource)
+            } else {
+                authorization(resource)
+            };
             match converted {
                 Ok(change) => changes.push(change),
                 Err(reason) => {
-                    rejected.push(Rejection { name: resource.name.clone(), reason });
+                    rejected.push(Rejection {
+                        name: resource.name.clone(),
+                        reason,
+                    });
                 }
             }
         }
@@ -53,7 +60,10 @@ impl Handler for Writer {
                 Change::RemovePolicy(name)
             });
         }
-        changes.push(Change::Synced(Synced { addresses, authorizations: !addresses }));
+        changes.push(Change::Synced(Synced {
+            addresses,
+            authorizations: !addresses,
+        }));
         let next = self.state.load().apply(changes);
         let complete = next.synced().complete();
         self.state.store(next);
@@ -69,12 +79,12 @@ fn address(resource: &ResourceUpdate) -> Result<Change, String> {
     let message = workload::Address::decode(&*resource.body).map_err(|e| e.to_string())?;
     let named = |error: ConvertError| error.to_string();
     match message.r#type {
-        Some(Type::Workload(w)) => {
-            convert::workload::from_proto(w).map(Change::Workload).map_err(named)
-        }
-        Some(Type::Service(s)) => {
-            convert::service::from_proto(s).map(Change::Service).map_err(named)
-        }
+        Some(Type::Workload(w)) => convert::workload::from_proto(w)
+            .map(Change::Workload)
+            .map_err(named),
+        Some(Type::Service(s)) => convert::service::from_proto(s)
+            .map(Change::Service)
+            .map_err(named),
         None => Err("neither a workload nor a service".to_owned()),
     }
 }
@@ -93,7 +103,11 @@ mod tests {
     use ambit_runtime::readiness::Readiness;
 
     fn resource(name: &str, body: Vec<u8>) -> ResourceUpdate {
-        ResourceUpdate { name: name.into(), version: "1".into(), body: body.into() }
+        ResourceUpdate {
+            name: name.into(),
+            version: "1".into(),
+            body: body.into(),
+        }
     }
 
     fn pod(uid: &str) -> ResourceUpdate {
@@ -122,8 +136,15 @@ mod tests {
         let readiness = Readiness::new();
         let mut writer = Writer::new(state.clone(), readiness.gate("state"));
         let bad = resource("bad", vec![0xff]);
-        let rejected = writer.apply(&update(type_urls::ADDRESS, vec![bad, pod("c//Pod/shop/a")], &[]));
-        assert_eq!(rejected.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["bad"]);
+        let rejected = writer.apply(&update(
+            type_urls::ADDRESS,
+            vec![bad, pod("c//Pod/shop/a")],
+            &[],
+        ));
+        assert_eq!(
+            rejected.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(),
+            ["bad"]
+        );
         let uid = WorkloadUid::from("c//Pod/shop/a");
         assert!(state.load().workload(&uid).is_some());
         assert!(!readiness.is_ready(), "policies are not known yet");

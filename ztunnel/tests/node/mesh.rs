@@ -10,12 +10,12 @@ use ambit_runtime::drain::{self, Trigger};
 use ambit_telemetry::access_log::AccessLog;
 use ambit_telemetry::logging::{self, Format};
 use ambit_telemetry::sink::Sink;
-use ambit_ztunnel::capture::message::Role;
-use ambit_ztunnel::capture::pod::{Capture, Pod, PodIdentity};
 use ambit_ztunnel::config::Config;
 use ambit_ztunnel::metrics::Metrics;
+use ambit_ztunnel::pod::{Capture, Pod, PodIdentity, Role};
 use ambit_ztunnel::state::State;
-use ambit_ztunnel::worker::{self, Shared, WorkerHandle};
+use ambit_ztunnel::thread::{self, WorkerHandle};
+use ambit_ztunnel::worker::Shared;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -76,14 +76,31 @@ impl Mesh {
         let state = State::new(snapshot(policies));
         let authority = Arc::new(InProcessCa::new("test").unwrap());
         let (secrets, fetch) = SecretStore::new(authority, StoreConfig::default());
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.spawn(fetch);
         let access_log = AccessLog::new(Format::Plain, sink);
-        let shared = Arc::new(Shared { config, state: state.clone(), secrets, metrics, access_log });
+        let shared = Arc::new(Shared {
+            config,
+            state: state.clone(),
+            secrets,
+            metrics,
+            access_log,
+        });
         let (trigger, watch) = drain::channel();
-        let (worker, thread) = worker::start(0, shared, watch).unwrap();
-        Self { state, worker, registry, log, runtime, trigger, thread: Some(thread) }
+        let (worker, thread) = thread::start(0, shared, watch).unwrap();
+        Self {
+            state,
+            worker,
+            registry,
+            log,
+            runtime,
+            trigger,
+            thread: Some(thread),
+        }
     }
 
     /// Serves the pod `shop/<name>` on these sockets, as the agent would ask.
@@ -94,8 +111,15 @@ impl Mesh {
             service_account: name.into(),
         };
         let netns = netns.try_clone().unwrap();
-        let pod = Arc::new(Pod::new(name.into(), identity, netns, (Capture::Steered, MARK)));
-        self.runtime.block_on(self.worker.serve(pod, sockets)).unwrap();
+        let pod = Arc::new(Pod::new(
+            name.into(),
+            identity,
+            netns,
+            (Capture::Steered, MARK),
+        ));
+        self.runtime
+            .block_on(self.worker.serve(pod, sockets))
+            .unwrap();
     }
 
     pub(crate) fn add_policy(&self, policy: security::Authorization) {
@@ -119,14 +143,26 @@ impl Mesh {
                 .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
                 .sum::<u64>()
         };
-        let what = || format!("{name} {labels:?} is {}, not {expected}; log:\n{}", seen(), self.text());
+        let what = || {
+            format!(
+                "{name} {labels:?} is {}, not {expected}; log:\n{}",
+                seen(),
+                self.text()
+            )
+        };
         wait_until(|| seen() == expected, what);
     }
 
     /// Waits for a log line with all of `parts`.
     pub(crate) fn wait_for_log(&self, parts: &[&str]) {
-        let seen = || self.text().lines().any(|line| parts.iter().all(|p| line.contains(p)));
-        wait_until(seen, || format!("no line with {parts:?} in\n{}", self.text()));
+        let seen = || {
+            self.text()
+                .lines()
+                .any(|line| parts.iter().all(|p| line.contains(p)))
+        };
+        wait_until(seen, || {
+            format!("no line with {parts:?} in\n{}", self.text())
+        });
     }
 
     fn text(&self) -> String {
@@ -139,7 +175,10 @@ impl Drop for Mesh {
         self.trigger.start(GRACE);
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the worker panicked");
+            assert!(
+                ended.is_ok() || std::thread::panicking(),
+                "the worker panicked"
+            );
         }
     }
 }
@@ -166,7 +205,9 @@ fn policy(account: &str, verb: &str, action: security::Action) -> security::Auth
     let principal = format!("cluster.local/ns/shop/sa/{account}");
     let exact = security::string_match::MatchType::Exact(principal);
     let one = security::Match {
-        principals: vec![security::StringMatch { match_type: Some(exact) }],
+        principals: vec![security::StringMatch {
+            match_type: Some(exact),
+        }],
         ..Default::default()
     };
     security::Authorization {
@@ -174,33 +215,45 @@ fn policy(account: &str, verb: &str, action: security::Action) -> security::Auth
         namespace: "shop".into(),
         scope: security::Scope::Namespace as i32,
         action: action as i32,
-        rules: vec![security::Rule { clauses: vec![security::Clause { matches: vec![one] }] }],
+        rules: vec![security::Rule {
+            clauses: vec![security::Clause { matches: vec![one] }],
+        }],
         ..Default::default()
     }
 }
 
 fn snapshot(policies: Vec<security::Authorization>) -> ambit_model::Snapshot {
     let vip: Ipv4Addr = VIP.split(':').next().unwrap().parse().unwrap();
-    let port = pb::Port { service_port: 80, target_port: 8080, ..Default::default() };
+    let port = pb::Port {
+        service_port: 80,
+        target_port: 8080,
+        ..Default::default()
+    };
     let service = pb::Service {
         name: "web".into(),
         namespace: "shop".into(),
         hostname: SERVICE.into(),
-        addresses: vec![pb::NetworkAddress { address: vip.octets().to_vec(), ..Default::default() }],
+        addresses: vec![pb::NetworkAddress {
+            address: vip.octets().to_vec(),
+            ..Default::default()
+        }],
         ports: vec![port],
         ..Default::default()
     };
     let mut server = pod("server", SERVER);
     let ports = pb::PortList { ports: vec![port] };
     server.services.insert(format!("shop/{SERVICE}"), ports);
-    let policies = policies.into_iter().map(|policy| {
-        Change::Policy(convert::authorization::from_proto(policy).unwrap())
-    });
+    let policies = policies
+        .into_iter()
+        .map(|policy| Change::Policy(convert::authorization::from_proto(policy).unwrap()));
     let mesh = [
         Change::Workload(convert::workload::from_proto(pod("client", CLIENT)).unwrap()),
         Change::Workload(convert::workload::from_proto(server).unwrap()),
         Change::Service(convert::service::from_proto(service).unwrap()),
-        Change::Synced(Synced { addresses: true, authorizations: true }),
+        Change::Synced(Synced {
+            addresses: true,
+            authorizations: true,
+        }),
     ];
     ambit_model::Snapshot::default().apply(mesh.into_iter().chain(policies))
 }

@@ -32,17 +32,35 @@ impl Pods {
     /// `None` without root, after saying so.
     pub(crate) fn make(test: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            assert!(std::env::var_os("CI").is_none(), "network namespaces need root");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "network namespaces need root"
+            );
             writeln_err("not run: network namespaces need root");
             return None;
         }
         let (client, server) = (PodNet::make(test, "c"), PodNet::make(test, "s"));
-        ip(&["link", "add", "eth0", "netns", &client.name, "type", "veth", "peer", "name", "eth0", "netns", &server.name]);
+        ip(&[
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            &client.name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            &server.name,
+        ]);
         client.configure(CLIENT);
         server.configure(SERVER);
         // Captured sockets carry the mark that the connect hook sets; the SYN then loops.
         client.ip(&["rule", "add", "fwmark", "0x111/0xfff", "lookup", "100"]);
-        client.ip(&["route", "add", "local", "default", "dev", "lo", "src", CLIENT, "table", "100"]);
+        client.ip(&[
+            "route", "add", "local", "default", "dev", "lo", "src", CLIENT, "table", "100",
+        ]);
         client.ip(&["route", "add", "local", LOOP, "dev", "lo"]);
         server.ip(&["addr", "add", ALIAS, "dev", "eth0"]);
         Some(Self { client, server })
@@ -62,7 +80,9 @@ impl PodNet {
         self.ip(&["link", "set", "eth0", "up"]);
         self.ip(&["addr", "add", &format!("{address}/24"), "dev", "eth0"]);
         self.ip(&["rule", "add", "fwmark", "0x112/0xfff", "lookup", "101"]);
-        self.ip(&["route", "add", "local", "default", "dev", "lo", "table", "101"]);
+        self.ip(&[
+            "route", "add", "local", "default", "dev", "lo", "table", "101",
+        ]);
         let sysctls = SysctlRoot::new(Path::new("/proc"));
         for sysctl in [Sysctl::TcpFwmarkAccept, Sysctl::FwmarkReflect4] {
             sysctls.write(&self.netns, sysctl, 1).unwrap();
@@ -71,13 +91,20 @@ impl PodNet {
 
     /// A listener in the pod.
     pub(crate) fn listen(&self, addr: SocketAddr) -> OwnedFd {
-        let spec = ListenSpec { reuse_port: true, transparent: true, ..ListenSpec::new(addr) };
+        let spec = ListenSpec {
+            reuse_port: true,
+            transparent: true,
+            ..ListenSpec::new(addr)
+        };
         spec.tcp(Some(&self.netns)).unwrap().into()
     }
 
     /// A listener for what arrives on one device only.
     pub(crate) fn listen_on(&self, device: &'static str, addr: SocketAddr) -> TcpListener {
-        let spec = ListenSpec { device: Some(device), ..ListenSpec::new(addr) };
+        let spec = ListenSpec {
+            device: Some(device),
+            ..ListenSpec::new(addr)
+        };
         let listener = spec.tcp(Some(&self.netns)).unwrap();
         listener.set_nonblocking(false).unwrap();
         listener
@@ -108,7 +135,9 @@ impl PodNet {
 
 impl Drop for PodNet {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
     }
 }
 

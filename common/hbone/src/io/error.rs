@@ -1,5 +1,6 @@
 //! What can go wrong, one type per operation, so that callers can tell whose fault it is.
 
+use crate::wire::connect::BadConnect;
 use ambit_identity::tls::TlsError;
 use ambit_net::relay::{ResetCode, StreamError};
 use http::StatusCode;
@@ -145,18 +146,54 @@ pub enum AcceptError {
     },
 }
 
+/// Why a stream was refused before anybody looked at where it wants to go.
+#[derive(Debug, Error)]
+pub enum StreamRefused {
+    /// Not a CONNECT that can be served: 400.
+    #[error("not a usable CONNECT")]
+    Request(#[source] BadConnect),
+    /// Too many or too long headers: 431.
+    #[error("{bytes} bytes of headers, at most {limit} are read")]
+    Headers {
+        /// Size of the list, RFC 9113 section 6.5.2.
+        bytes: usize,
+        /// Most that is accepted.
+        limit: usize,
+    },
+    /// The tunnel has as many streams as it may: further ones get `REFUSED_STREAM`. Told once per
+    /// tunnel.
+    #[error("the tunnel carries {limit} streams, further ones are refused")]
+    Full {
+        /// Most streams of a tunnel.
+        limit: usize,
+    },
+}
+
 /// Why a served tunnel ended badly.
 #[derive(Debug, Error)]
 pub enum TunnelError {
-    /// The peer broke the protocol or the connection.
+    /// The connection broke, or the peer says that we broke the protocol.
     #[error("the tunnel failed")]
     Mux(#[source] MuxError),
+    /// The peer broke the protocol, or asked for more than anybody who means well.
+    #[error("the peer broke the HTTP/2 protocol")]
+    Violation(#[source] MuxError),
     /// The peer is silent.
     #[error("PING not answered within {after:?}")]
     Ping {
         /// The deadline.
         after: Duration,
     },
+}
+
+impl From<h2::Error> for TunnelError {
+    fn from(error: h2::Error) -> Self {
+        if error.is_library() {
+            Self::Violation(MuxError(error))
+        } else {
+            Self::Mux(MuxError(error))
+        }
+    }
 }
 
 /// What a mux error means to one half of a stream.

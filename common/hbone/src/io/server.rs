@@ -5,7 +5,7 @@
 //! Must not happen here: a decision about a request beyond its form; a peer without identity.
 
 use super::Settings;
-use super::error::{AcceptError, MuxError, TunnelError};
+use super::error::{AcceptError, MuxError, StreamRefused, TunnelError};
 use super::ping::{Beat, Keepalive};
 use super::stream::Stream;
 use crate::wire::{ConnectReply, ConnectRequest};
@@ -27,6 +27,8 @@ use tracing::{debug, error};
 
 /// Reason sent with 400.
 const BAD_REQUEST: &str = "bad-request";
+/// Reason sent with 431.
+const HEADERS_TOO_LARGE: &str = "headers";
 
 /// An established tunnel from a verified peer.
 pub struct ServerTunnel<T> {
@@ -35,6 +37,17 @@ pub struct ServerTunnel<T> {
     ping_timeout: Duration,
     peer: SpiffeId,
     key_exchange: KeyExchange,
+    limits: Limits,
+    tell: Box<dyn FnMut(StreamRefused)>,
+}
+
+/// What one tunnel may ask.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Octets of a header list, counted as in RFC 9113 section 6.5.2.
+    header_list: usize,
+    /// Streams at once.
+    streams: usize,
 }
 
 /// Makes a tunnel of an accepted connection.
@@ -56,7 +69,8 @@ where
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
         .max_frame_size(settings.frame)
-        .max_header_list_size(settings.server_header_list)
+        // The mux answers what is larger by itself and says nothing; up to here the refusal is ours.
+        .max_header_list_size(settings.server_header_list.saturating_mul(2))
         .max_concurrent_streams(settings.server_max_streams)
         .max_send_buffer_size(settings.send_buffer)
         .handshake(secured.stream);
@@ -75,6 +89,11 @@ where
         ping_timeout: timeout,
         peer: secured.peer,
         key_exchange: secured.key_exchange,
+        limits: Limits {
+            header_list: settings.server_header_list as usize,
+            streams: settings.server_max_streams as usize,
+        },
+        tell: Box::new(|refused| debug!(error = %refused, "stream refused")),
     })
 }
 
@@ -89,10 +108,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ServerTunnel<T> {
         self.key_exchange
     }
 
+    /// Whom to tell of streams that are refused before they reach the handler; by default they are
+    /// only logged, at debug.
+    #[must_use]
+    pub fn on_refused(mut self, tell: impl FnMut(StreamRefused) + 'static) -> Self {
+        self.tell = Box::new(tell);
+        self
+    }
+
     /// Serves until the peer closes, or until everything is done after `drain`: then the peer is
     /// told to open no more streams (GOAWAY) and those that are open go on. Whoever wants an end
     /// sooner drops the future. Each request runs as a task of its own; those that are not a
-    /// usable CONNECT are answered with 400 here.
+    /// usable CONNECT are answered with 400 here, those with too many headers with 431.
     ///
     /// # Errors
     /// [`TunnelError`], after all handlers have ended.
@@ -125,6 +152,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ServerTunnel<T> {
     {
         let mut drain = pin!(drain);
         let mut draining = false;
+        let mut full = false;
         loop {
             let event = poll_fn(|cx| {
                 while let Poll::Ready(Some(ended)) = handlers.poll_join_next(cx) {
@@ -138,11 +166,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ServerTunnel<T> {
             });
             match event.await {
                 Event::Request(request, respond) => {
-                    if let Some(incoming) = read(request, respond) {
-                        handlers.spawn_local(handler(incoming));
+                    match read(request, respond, self.limits) {
+                        Ok(incoming) => drop(handlers.spawn_local(handler(incoming))),
+                        Err(refused) => (self.tell)(refused),
+                    }
+                    // Further streams are refused by the mux, which says nothing.
+                    let limit = self.limits.streams;
+                    if handlers.len() >= limit && !std::mem::replace(&mut full, true) {
+                        (self.tell)(StreamRefused::Full { limit });
                     }
                 }
-                Event::Closed(result) => return result.map_err(|e| TunnelError::Mux(MuxError(e))),
+                Event::Closed(result) => return result.map_err(TunnelError::from),
                 Event::Silent => {
                     self.connection.abrupt_shutdown(Reason::NO_ERROR);
                     return Err(TunnelError::Ping {
@@ -190,21 +224,37 @@ enum Event {
     Silent,
 }
 
-fn read(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Option<Incoming> {
+fn read(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    limits: Limits,
+) -> Result<Incoming, StreamRefused> {
+    let bytes = header_list(&request);
+    if bytes > limits.header_list {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        answer(respond, status, HEADERS_TOO_LARGE);
+        let limit = limits.header_list;
+        return Err(StreamRefused::Headers { bytes, limit });
+    }
     let head = ConnectRequest::read(&request);
     let body = request.into_body();
     match head {
-        Ok(head) => Some(Incoming {
-            request: head,
-            respond,
-            body,
-        }),
+        Ok(request) => Ok(Incoming { request, respond, body }),
         Err(bad) => {
-            debug!(error = %bad, "bad request on a tunnel");
             answer(respond, StatusCode::BAD_REQUEST, BAD_REQUEST);
-            None
+            Err(StreamRefused::Request(bad))
         }
     }
+}
+
+/// Size of a header list, RFC 9113 section 6.5.2; the pseudo-headers without their names.
+fn header_list(request: &Request<RecvStream>) -> usize {
+    const OVERHEAD: usize = 32;
+    let field = |name: usize, value: usize| name + value + OVERHEAD;
+    let fields = request.headers().iter();
+    let fields: usize = fields.map(|(name, value)| field(name.as_str().len(), value.len())).sum();
+    let authority = request.uri().authority().map_or(0, |a| a.as_str().len());
+    fields + authority + request.uri().path().len()
 }
 
 fn answer(mut respond: SendResponse<Bytes>, status: StatusCode, reason: &str) {

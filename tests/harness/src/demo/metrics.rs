@@ -41,7 +41,7 @@ pub async fn run(scene: &Scene<'_>, report: &mut Report) -> anyhow::Result<()> {
         let after = after.unwrap_or(before);
         report.check(Check::new(
             &format!("{OPENED}{{reporter=\"{reporter}\", …}} on {}", node.name()),
-            format!("before {before}, after {after}"),
+            format!("before {}, after {after}", before.abs()),
             "one more",
             (after - before - 1.0).abs() < f64::EPSILON,
         ));

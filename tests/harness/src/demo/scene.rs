@@ -1,10 +1,11 @@
 //! The demo's stage: the lab, the sample's files, the names in them.
 //! In: a lab and where the samples are. Out: requests, held connections and conditions that steps share.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ambit_api::labels;
+use ambit_api::{labels, ports};
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
@@ -12,6 +13,7 @@ use crate::Lab;
 use crate::client::HttpSummary;
 use crate::cluster::PodView;
 use crate::lab::finish;
+use crate::names::NodeNumber;
 use crate::process::Process;
 use crate::wait::{NotYet, until};
 
@@ -89,7 +91,8 @@ impl<'a> Scene<'a> {
         Ok(self.lab.edit("namespace", LABEL, "")?)
     }
 
-    /// Waits until every pod of the namespace that can be captured is marked so, or none is.
+    /// Waits until every pod of the namespace that can be captured is marked so and every node proxy knows
+    /// it, or none is.
     ///
     /// # Errors
     /// The pods that are not as wanted.
@@ -100,29 +103,56 @@ impl<'a> Scene<'a> {
             "no pod captured"
         };
         until(what, SOON, || async {
-            let cluster = self.lab.cluster();
-            let mut count = 0;
-            let mut other = Vec::new();
-            for pod in cluster.pods.values().map(|pod| PodView(pod)) {
-                if pod.namespace() != BOOKINFO || pod.label(labels::GATEWAY_NAME).is_some() {
-                    continue;
-                }
-                let state = pod
-                    .annotation(labels::REDIRECTION)
-                    .map_or("absent", String::as_str);
-                if (state == "enabled") == wanted && (wanted || state == "absent") {
-                    count += 1;
-                } else {
-                    other.push(format!("{}: {state}", pod.name()));
+            let marked = self.marked(wanted)?;
+            for node in self.lab.nodes() {
+                let known = self
+                    .known(node.number)
+                    .await
+                    .map_err(|e| vec![format!("{e:#}")])?;
+                let other: Vec<String> = marked
+                    .iter()
+                    .filter(|name| known.contains(*name) != wanted)
+                    .map(|name| format!("{name}: not so on {}", node.name))
+                    .collect();
+                if !other.is_empty() {
+                    return Err(other);
                 }
             }
-            if other.is_empty() {
-                Ok(count)
-            } else {
-                Err(other)
-            }
+            Ok(marked.len())
         })
         .await
+    }
+
+    /// The pods that carry the agent's mark, or do not, if all are alike; else the others.
+    fn marked(&self, wanted: bool) -> Result<BTreeSet<String>, Vec<String>> {
+        let cluster = self.lab.cluster();
+        let (mut alike, mut other) = (BTreeSet::new(), Vec::new());
+        for pod in cluster.pods.values().map(|pod| PodView(pod)) {
+            if pod.namespace() != BOOKINFO || pod.label(labels::GATEWAY_NAME).is_some() {
+                continue;
+            }
+            match pod.annotation(labels::REDIRECTION).map(String::as_str) {
+                Some("enabled") if wanted => drop(alike.insert(pod.name().to_owned())),
+                None if !wanted => drop(alike.insert(pod.name().to_owned())),
+                state => other.push(format!("{}: {}", pod.name(), state.unwrap_or("absent"))),
+            }
+        }
+        if other.is_empty() {
+            Ok(alike)
+        } else {
+            Err(other)
+        }
+    }
+
+    /// The pods of the namespace that a node's proxy would reach by HBONE.
+    async fn known(&self, node: NodeNumber) -> anyhow::Result<BTreeSet<String>> {
+        let page = self.lab.page(node, ports::ADMIN, "/config_dump").await?;
+        let dump: serde_json::Value = serde_json::from_str(&page)?;
+        let workloads = dump["workloads"].as_array().into_iter().flatten();
+        Ok(workloads
+            .filter(|w| w["namespace"] == BOOKINFO && w["protocol"] == "HBONE")
+            .filter_map(|w| w["name"].as_str().map(str::to_owned))
+            .collect())
     }
 
     /// `bookinfo client` in the sample's client pod.

@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::fixtures::snapshot;
 use crate::metrics::{Metrics, PodMetrics};
 use crate::state::State;
-use crate::worker::{self, Shared};
+use crate::thread;
+use crate::worker::Shared;
 use ambit_api::zds;
 use ambit_identity::{InProcessCa, SecretStore};
 use ambit_net::Netns;
@@ -51,10 +52,22 @@ fn table() -> (PodTable, PodMetrics, Trigger) {
     });
     let (trigger, watch) = drain::channel();
     let workers = (0..WORKERS)
-        .map(|index| worker::start(index, shared.clone(), watch.clone()).unwrap().0)
+        .map(|index| {
+            thread::start(index, shared.clone(), watch.clone())
+                .unwrap()
+                .0
+        })
         .collect();
-    let open = OpenPlan { workers: WORKERS, ipv6: true, dns: false, keepalive: None };
-    let settings = TableSettings { open, packet_mark: 0x539 };
+    let open = OpenPlan {
+        workers: WORKERS,
+        ipv6: true,
+        dns: false,
+        keepalive: None,
+    };
+    let settings = TableSettings {
+        open,
+        packet_mark: 0x539,
+    };
     let (table, _) = PodTable::new(settings, workers, pods.clone());
     (table, pods, trigger)
 }
@@ -63,15 +76,22 @@ async fn connect(mut table: PodTable, trigger: Trigger) -> Session {
     let (agent, socket) = SeqPacket::pair().unwrap();
     let (snapshot, snapshots) = tokio::sync::watch::channel(0);
     let proxy = tasks::spawn("proxy", async move {
-        let Err(error) =
-            serve(&socket, &mut table, || snapshot.send_modify(|count| *count += 1)).await;
+        let Err(error) = serve(&socket, &mut table, || {
+            snapshot.send_modify(|count| *count += 1)
+        })
+        .await;
         (error, table)
     });
     let mut buffer = [0; 256];
     let (len, _) = agent.recv(&mut buffer).await.unwrap();
     let hello = zds::ZdsHello::decode(&buffer[..len]).unwrap();
     assert_eq!(hello.ambit.unwrap().workers as usize, WORKERS);
-    Session { agent, proxy, snapshots, _trigger: trigger }
+    Session {
+        agent,
+        proxy,
+        snapshots,
+        _trigger: trigger,
+    }
 }
 
 impl Session {
@@ -80,20 +100,36 @@ impl Session {
         payload: zds::workload_request::Payload,
         fds: &[BorrowedFd<'_>],
     ) -> (zds::Ack, Vec<OwnedFd>) {
-        let bytes = zds::WorkloadRequest { payload: Some(payload) }.encode_to_vec();
+        let bytes = zds::WorkloadRequest {
+            payload: Some(payload),
+        }
+        .encode_to_vec();
         self.agent.send(&bytes, fds).await.unwrap();
         let mut buffer = [0; 1024];
         let (len, fds) = self.agent.recv(&mut buffer).await.unwrap();
         let response = zds::WorkloadResponse::decode(&buffer[..len]).unwrap();
-        let Some(zds::workload_response::Payload::Ack(ack)) = response.payload else { panic!() };
+        let Some(zds::workload_response::Payload::Ack(ack)) = response.payload else {
+            panic!()
+        };
         (ack, fds)
     }
 
     async fn add(&self, uid: &str, listeners: &[OwnedFd]) -> (zds::Ack, Vec<OwnedFd>) {
         let netns = Netns::current().unwrap();
-        let fds: Vec<_> = std::iter::once(netns.as_fd()).chain(listeners.iter().map(AsFd::as_fd)).collect();
-        let roles = if listeners.is_empty() { Vec::new() } else { ROLES.to_vec() };
-        let sockets = zds::AmbitSockets { roles, first_worker: 0, workers: WORKERS as u32, more: false };
+        let fds: Vec<_> = std::iter::once(netns.as_fd())
+            .chain(listeners.iter().map(AsFd::as_fd))
+            .collect();
+        let roles = if listeners.is_empty() {
+            Vec::new()
+        } else {
+            ROLES.to_vec()
+        };
+        let sockets = zds::AmbitSockets {
+            roles,
+            first_worker: 0,
+            workers: WORKERS as u32,
+            more: false,
+        };
         let add = zds::AddWorkload {
             uid: uid.into(),
             workload_info: Some(zds::WorkloadInfo {
@@ -103,18 +139,25 @@ impl Session {
             }),
             ambit: Some(sockets),
         };
-        self.ask(zds::workload_request::Payload::Add(add), &fds).await
+        self.ask(zds::workload_request::Payload::Add(add), &fds)
+            .await
     }
 
     async fn snapshot_sent(&self) {
-        let (ack, _) =
-            self.ask(zds::workload_request::Payload::SnapshotSent(zds::SnapshotSent {}), &[]).await;
+        let (ack, _) = self
+            .ask(
+                zds::workload_request::Payload::SnapshotSent(zds::SnapshotSent {}),
+                &[],
+            )
+            .await;
         assert_eq!(ack.error, "");
     }
 
     async fn end(self) -> (PodTable, Trigger) {
         drop(self.agent);
-        let End::Returned((error, table)) = self.proxy.await else { panic!() };
+        let End::Returned((error, table)) = self.proxy.await else {
+            panic!()
+        };
         assert!(matches!(error, SessionError::Closed), "{error}");
         (table, self._trigger)
     }
@@ -126,7 +169,10 @@ fn listeners() -> Vec<OwnedFd> {
 }
 
 fn inode(fd: &OwnedFd) -> u64 {
-    std::fs::File::from(fd.try_clone().unwrap()).metadata().unwrap().ino()
+    std::fs::File::from(fd.try_clone().unwrap())
+        .metadata()
+        .unwrap()
+        .ino()
 }
 
 #[tokio::test]
@@ -143,11 +189,21 @@ async fn an_acknowledged_pod_accepts_and_a_restarted_agent_gets_its_listeners_ba
     let session = connect(table, trigger).await;
     let (ack, held) = session.add("a", &[]).await;
     let sockets = ack.held.unwrap();
-    assert_eq!((sockets.roles.as_slice(), sockets.workers as usize), (&ROLES[..], WORKERS));
+    assert_eq!(
+        (sockets.roles.as_slice(), sockets.workers as usize),
+        (&ROLES[..], WORKERS)
+    );
     let inodes = |fds: &[OwnedFd]| fds.iter().map(inode).collect::<Vec<_>>();
-    assert_eq!(inodes(&held), inodes(&given), "the same sockets, in the same order");
+    assert_eq!(
+        inodes(&held),
+        inodes(&given),
+        "the same sockets, in the same order"
+    );
     let (ack, held) = session.add("b", &[]).await;
-    assert!(ack.held.is_none() && held.is_empty(), "a pod we do not serve");
+    assert!(
+        ack.held.is_none() && held.is_empty(),
+        "a pod we do not serve"
+    );
     session.snapshot_sent().await;
     assert_eq!(metrics.active.get(), 1);
 }
@@ -165,11 +221,15 @@ async fn pods_a_snapshot_does_not_name_go_and_kept_ones_stay() {
     let session = connect(table, trigger).await;
     session.add("a", &listeners()).await;
     let keep = zds::KeepWorkload { uid: "b".into() };
-    session.ask(zds::workload_request::Payload::Keep(keep), &[]).await;
+    session
+        .ask(zds::workload_request::Payload::Keep(keep), &[])
+        .await;
     session.snapshot_sent().await;
     assert_eq!((metrics.active.get(), metrics.stopped.get()), (2, 1));
     let del = zds::DelWorkload { uid: "a".into() };
-    session.ask(zds::workload_request::Payload::Del(del), &[]).await;
+    session
+        .ask(zds::workload_request::Payload::Del(del), &[])
+        .await;
     assert_eq!(metrics.active.get(), 1);
 }
 
@@ -189,6 +249,8 @@ async fn nonsense_ends_the_connection() {
     let (table, _, trigger) = table();
     let session = connect(table, trigger).await;
     session.agent.send(&[0xff; 8], &[]).await.unwrap();
-    let End::Returned((error, _)) = session.proxy.await else { panic!() };
+    let End::Returned((error, _)) = session.proxy.await else {
+        panic!()
+    };
     assert!(matches!(error, SessionError::Protocol(_)), "{error}");
 }

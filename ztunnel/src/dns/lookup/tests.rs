@@ -4,10 +4,16 @@ use crate::fixtures::{backs, pod, service, snapshot};
 fn mesh() -> Snapshot {
     snapshot(vec![
         pod("shop", "client", "10.1.0.1", |_| {}),
-        service("shop", "web.shop.svc.cluster.local", &["10.96.0.1", "fd00::1"]),
+        service(
+            "shop",
+            "web.shop.svc.cluster.local",
+            &["10.96.0.1", "fd00::1"],
+        ),
         service("other", "web.other.svc.cluster.local", &["10.96.0.2"]),
         service("shop", "headless.shop.svc.cluster.local", &[]),
-        pod("shop", "h-0", "10.1.0.2", |w| backs(w, "shop/headless.shop.svc.cluster.local")),
+        pod("shop", "h-0", "10.1.0.2", |w| {
+            backs(w, "shop/headless.shop.svc.cluster.local")
+        }),
         pod("shop", "h-1", "10.1.0.3", |w| {
             backs(w, "shop/headless.shop.svc.cluster.local");
             w.status = ambit_api::workload::WorkloadStatus::Unhealthy as i32;
@@ -21,9 +27,16 @@ fn mesh() -> Snapshot {
 fn ask(name: &str, family: Family, ipv6: bool) -> Option<(Option<String>, Vec<String>)> {
     let mesh = mesh();
     let client = mesh.workload_named("shop", "client").unwrap().clone();
-    let asker = Asker { workload: &client, domain: "cluster.local", ipv6 };
+    let asker = Asker {
+        workload: &client,
+        domain: "cluster.local",
+        ipv6,
+    };
     let found = lookup(&mesh, &asker, name, family)?;
-    Some((found.alias_of, found.addresses.iter().map(ToString::to_string).collect()))
+    Some((
+        found.alias_of,
+        found.addresses.iter().map(ToString::to_string).collect(),
+    ))
 }
 
 #[test]
@@ -55,7 +68,11 @@ fn names_of_the_mesh() {
 
 #[test]
 fn a_search_domain_is_cut_off_and_shown() {
-    for suffix in ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"] {
+    for suffix in [
+        "shop.svc.cluster.local",
+        "svc.cluster.local",
+        "cluster.local",
+    ] {
         let (alias, ips) = ask(&format!("api.example.com.{suffix}"), Family::V4, true).unwrap();
         assert_eq!(alias.as_deref(), Some("api.example.com"), "{suffix}");
         assert_eq!(ips, ["240.0.0.1"]);
@@ -71,6 +88,12 @@ fn headless_services_have_the_addresses_of_ready_endpoints() {
 #[test]
 fn families() {
     assert_eq!(ask("web", Family::V6, true).unwrap().1, ["fd00::1"]);
-    assert_eq!(ask("web", Family::V6, false).unwrap().1, Vec::<String>::new());
-    assert_eq!(ask("api.example.com", Family::V6, true).unwrap().1, Vec::<String>::new());
+    assert_eq!(
+        ask("web", Family::V6, false).unwrap().1,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        ask("api.example.com", Family::V6, true).unwrap().1,
+        Vec::<String>::new()
+    );
 }

@@ -3,15 +3,13 @@
 //! Owns: the loops; a loop owns the tasks of its connections.
 
 use super::command::{Command, connections};
-use super::{Shared, Worker};
 use crate::accept::{self, Stop};
-use crate::capture::listeners::WorkerSockets;
-use crate::capture::message::Role;
-use crate::capture::pod::Pod;
 use crate::dns;
 use crate::flow::Direction;
 use crate::metrics::{Held, ReporterLabel};
-use crate::registry::Cut;
+use crate::outcome::Cut;
+use crate::pod::{Pod, Role, WorkerSockets};
+use crate::worker::{Shared, Worker};
 use crate::{inbound, outbound};
 use ambit_runtime::tasks::TaskGroup;
 use foldhash::{HashMap, HashMapExt};
@@ -46,7 +44,11 @@ enum Socket {
 
 impl PodServers {
     pub(super) fn new(worker: Rc<Worker>) -> Self {
-        Self { worker, pods: HashMap::new(), loops: TaskGroup::new("pods") }
+        Self {
+            worker,
+            pods: HashMap::new(),
+            loops: TaskGroup::new("pods"),
+        }
     }
 
     pub(super) fn obey(&mut self, command: Command) {
@@ -95,7 +97,11 @@ impl PodServers {
         for (role, socket) in &opened {
             self.arm(*role, socket.clone(), pod.clone(), stopped.clone());
         }
-        let server = PodServer { pod: pod.clone(), sockets: opened, stop };
+        let server = PodServer {
+            pod: pod.clone(),
+            sockets: opened,
+            stop,
+        };
         if let Some(before) = self.pods.insert(pod.uid.clone(), server) {
             before.stop.send_replace(true);
         }
@@ -106,7 +112,12 @@ impl PodServers {
         let worker = self.worker.clone();
         let gauge = {
             let reporter = Direction::of(role).reporter().as_str();
-            worker.shared.metrics.sockets.get_or_create(&ReporterLabel { reporter }).clone()
+            worker
+                .shared
+                .metrics
+                .sockets
+                .get_or_create(&ReporterLabel { reporter })
+                .clone()
         };
         match (role, socket) {
             (Role::Outbound, Socket::Tcp(listener)) => {
@@ -160,14 +171,18 @@ impl PodServers {
     fn remove(&mut self, uid: &str) {
         if let Some(server) = self.pods.remove(uid) {
             server.stop.send_replace(true);
-            self.worker.registry.cut_where(Cut::PodRemoved, |pod| &*pod.uid == uid);
+            self.worker
+                .registry
+                .cut_where(Cut::PodRemoved, |pod| &*pod.uid == uid);
             self.worker.tunnels.forget(&server.pod);
             self.worker.release_certificates();
         }
     }
 
     fn held(&self, uid: &str) -> WorkerSockets {
-        let Some(server) = self.pods.get(uid) else { return WorkerSockets::new() };
+        let Some(server) = self.pods.get(uid) else {
+            return WorkerSockets::new();
+        };
         server
             .sockets
             .iter()

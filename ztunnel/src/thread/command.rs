@@ -1,9 +1,8 @@
 //! What the control runtime may ask of a worker.
 
-use super::Worker;
-use crate::capture::listeners::WorkerSockets;
-use crate::capture::pod::Pod;
 use crate::flow::Direction;
+use crate::pod::{Pod, WorkerSockets};
+use crate::worker::Worker;
 use ambit_model::ids::Generation;
 use serde::Serialize;
 use std::sync::Arc;
@@ -13,10 +12,22 @@ use tokio::sync::{mpsc, oneshot};
 /// One request.
 #[derive(Debug)]
 pub(super) enum Command {
-    Serve { pod: Arc<Pod>, sockets: WorkerSockets, done: oneshot::Sender<Result<(), String>> },
-    Remove { uid: Arc<str>, done: oneshot::Sender<()> },
-    Held { uid: Arc<str>, reply: oneshot::Sender<WorkerSockets> },
-    Connections { reply: oneshot::Sender<Vec<ConnectionView>> },
+    Serve {
+        pod: Arc<Pod>,
+        sockets: WorkerSockets,
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    Remove {
+        uid: Arc<str>,
+        done: oneshot::Sender<()>,
+    },
+    Held {
+        uid: Arc<str>,
+        reply: oneshot::Sender<WorkerSockets>,
+    },
+    Connections {
+        reply: oneshot::Sender<Vec<ConnectionView>>,
+    },
 }
 
 /// A live connection, as admin shows it.
@@ -78,14 +89,24 @@ impl WorkerHandle {
     pub async fn serve(&self, pod: Arc<Pod>, sockets: WorkerSockets) -> Result<(), Gone> {
         let (done, result) = oneshot::channel();
         self.send(Command::Serve { pod, sockets, done }).await?;
-        result.await.map_err(|_| Gone::Ended)?.map_err(Gone::Sockets)
+        result
+            .await
+            .map_err(|_| Gone::Ended)?
+            .map_err(Gone::Sockets)
     }
 
     /// Stops serving a pod and cuts its connections.
     pub async fn remove(&self, uid: &str) {
         let (done, result) = oneshot::channel();
         // A worker that has ended serves nothing.
-        if self.send(Command::Remove { uid: uid.into(), done }).await.is_ok() {
+        if self
+            .send(Command::Remove {
+                uid: uid.into(),
+                done,
+            })
+            .await
+            .is_ok()
+        {
             let _ = result.await;
         }
     }
@@ -93,7 +114,13 @@ impl WorkerHandle {
     /// Duplicates of the listeners held for a pod; empty if it is not served.
     pub async fn held(&self, uid: &str) -> WorkerSockets {
         let (reply, result) = oneshot::channel();
-        match self.send(Command::Held { uid: uid.into(), reply }).await {
+        match self
+            .send(Command::Held {
+                uid: uid.into(),
+                reply,
+            })
+            .await
+        {
             Ok(()) => result.await.unwrap_or_default(),
             Err(_) => WorkerSockets::new(),
         }
@@ -135,7 +162,10 @@ pub(super) fn connections(worker: &Worker) -> Vec<ConnectionView> {
         let (original, actual) = match facts.direction {
             Direction::Outbound => (facts.original.to_string(), facts.destination.to_string()),
             Direction::Inbound => {
-                let target = facts.hbone.clone().unwrap_or_else(|| facts.destination.to_string());
+                let target = facts
+                    .hbone
+                    .clone()
+                    .unwrap_or_else(|| facts.destination.to_string());
                 (facts.labels.service.hostname.to_string(), target)
             }
         };
@@ -145,7 +175,11 @@ pub(super) fn connections(worker: &Worker) -> Vec<ConnectionView> {
             src: facts.source.to_string(),
             original_dst: original,
             actual_dst: actual,
-            protocol: if facts.hbone.is_some() { "HBONE" } else { "TCP" },
+            protocol: if facts.hbone.is_some() {
+                "HBONE"
+            } else {
+                "TCP"
+            },
             generation,
             worker: worker.index,
             received: flow.counters.from_client(),

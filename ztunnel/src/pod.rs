@@ -1,6 +1,8 @@
-//! One pod this proxy serves.
+//! One pod this proxy serves: its name, its namespace, the roles of its sockets, its budgets.
+//! Shared by capture, which knows which pods there are, and the workers, which serve them.
 
 use ambit_net::Netns;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -42,6 +44,35 @@ pub enum Capture {
     Redirected,
 }
 
+/// What arrives on a listener (`istio.workload.zds.SocketRole`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Connections of the pod's applications.
+    Outbound,
+    /// Plain connections to the pod.
+    Inbound,
+    /// HBONE tunnels to the pod.
+    Hbone,
+    /// DNS queries of the pod.
+    DnsUdp,
+    /// DNS queries of the pod over TCP.
+    DnsTcp,
+}
+
+impl Role {
+    /// All roles, in wire order.
+    pub const ALL: [Self; 5] = [
+        Self::Outbound,
+        Self::Inbound,
+        Self::Hbone,
+        Self::DnsUdp,
+        Self::DnsTcp,
+    ];
+}
+
+/// The sockets of one worker for one pod.
+pub type WorkerSockets = Vec<(Role, OwnedFd)>;
+
 /// A handshake in progress; it counts against the pod's budget until dropped.
 #[derive(Debug)]
 pub struct HandshakePermit(Arc<Pod>);
@@ -57,7 +88,14 @@ impl Pod {
         netns: Netns,
         (capture, mark): (Capture, u32),
     ) -> Self {
-        Self { uid, identity, netns, capture, mark, handshakes: AtomicUsize::new(0) }
+        Self {
+            uid,
+            identity,
+            netns,
+            capture,
+            mark,
+            handshakes: AtomicUsize::new(0),
+        }
     }
 
     /// Room for one more handshake; `None` when the budget is spent.

@@ -3,13 +3,13 @@
 //! Tunnels are dialled from the pod's own namespace and address. Owns: the pool of this worker.
 
 use crate::baggage;
-use crate::capture::pod::Pod;
 use crate::config::Config;
-use crate::outbound::DIAL_DEADLINE;
 use crate::outcome::Failure;
-use crate::worker::Worker;
+use crate::pod::Pod;
+use crate::sockets::DIAL_DEADLINE;
 use ambit_hbone::io::{Opened, Pool, TunnelKey};
 use ambit_hbone::wire::{ConnectRequest, Forwarded, Traceparent};
+use ambit_identity::Svid;
 use ambit_model::ids::SpiffeId;
 use ambit_model::workload::Workload;
 use ambit_net::socket::{DialError, DialSpec, Keepalive};
@@ -23,6 +23,7 @@ pub use ambit_hbone::io::Stream;
 #[derive(Debug)]
 pub struct Tunnels {
     pool: Pool,
+    keepalive: Option<Keepalive>,
 }
 
 /// One stream to open.
@@ -47,19 +48,21 @@ pub struct StreamRequest<'a> {
 impl Tunnels {
     /// No tunnels yet; must be made inside the worker's `LocalSet`.
     pub fn new(config: &Config) -> Self {
-        Self { pool: Pool::new(config.tunnel.clone()) }
+        Self {
+            pool: Pool::new(config.tunnel.clone()),
+            keepalive: config.keepalive,
+        }
     }
 
     /// Opens a stream, on a tunnel that is there or on a new one.
     ///
     /// # Errors
-    /// No certificate, no tunnel, or a refusal by the peer.
+    /// No tunnel, or a refusal by the peer.
     pub async fn open(
         &self,
-        worker: &Worker,
+        svid: &Arc<Svid>,
         request: StreamRequest<'_>,
     ) -> Result<Opened, Failure> {
-        let svid = worker.svid(&request.own.identity).await?;
         let mut expected = request.expected.to_vec();
         expected.sort_unstable();
         let key = TunnelKey {
@@ -69,9 +72,12 @@ impl Tunnels {
             from: place(request.pod),
         };
         let connect = connect_request(request)?;
-        let keepalive = worker.shared.config.keepalive;
+        let keepalive = self.keepalive;
         let dial = || dial_from(request.pod.clone(), request.peer, keepalive);
-        self.pool.open(&key, &svid, dial, &connect).await.map_err(Failure::from)
+        self.pool
+            .open(&key, svid, dial, &connect)
+            .await
+            .map_err(Failure::from)
     }
 
     /// Lets go the tunnels of a pod that is no longer served.
