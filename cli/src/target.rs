@@ -35,10 +35,15 @@ fn only_lab() -> Result<Lab> {
             crate::output::note(format_args!("lab: {}", lab.name));
             Ok(lab)
         }
-        0 => bail!("no mesh found: start a lab with `cargo xtask demo --keep`, or name one with --lab"),
+        0 => bail!(
+            "no mesh found: start a lab with `cargo xtask demo --keep`, or name one with --lab"
+        ),
         _ => {
             let names: Vec<_> = found.iter().map(|l| l.name.as_str()).collect();
-            bail!("several labs are running ({}); choose one with --lab", names.join(", "))
+            bail!(
+                "several labs are running ({}); choose one with --lab",
+                names.join(", ")
+            )
         }
     }
 }
@@ -59,14 +64,19 @@ impl Target {
             None => "this mesh has no ztunnel".to_owned(),
         })?;
         if node.is_none() && candidates.next().is_some() {
-            bail!("several nodes ({}); choose one with --node", self.nodes().join(", "));
+            bail!(
+                "several nodes ({}); choose one with --node",
+                self.nodes().join(", ")
+            );
         }
         Ok(first)
     }
 
     /// Nodes with a ztunnel.
     pub(crate) fn nodes(&self) -> Vec<&str> {
-        self.processes("ztunnel").filter_map(|p| p.node.as_deref()).collect()
+        self.processes("ztunnel")
+            .filter_map(|p| p.node.as_deref())
+            .collect()
     }
 }
 
@@ -96,7 +106,11 @@ impl Process {
             Some(path) => std::fs::read_to_string(path).ok(),
             None => None,
         };
-        let request = http::Ask { method, path, token: token.as_deref().map(str::trim) };
+        let request = http::Ask {
+            method,
+            path,
+            token: token.as_deref().map(str::trim),
+        };
         http::request(&self.netns, address, &request)
             .await
             .with_context(|| format!("{} at {address}{path}", self.name))

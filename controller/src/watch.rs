@@ -8,6 +8,7 @@ use crate::facts::{Facts, SharedFacts};
 use crate::metrics::Metrics;
 use crate::write::Executor;
 use ambit_index::{Audience, Change, Index, ResourceChange};
+use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
 use ambit_runtime::readiness::Gate;
 use ambit_source::{Batch, Watch};
@@ -49,7 +50,7 @@ impl IndexTask {
                 Ok(batch) => self.apply(batch, &mut refusals).await,
                 Err(error) => {
                     self.metrics.source_errors.inc();
-                    tracing::error!(error = %chain(&error), "the directory cannot be read");
+                    tracing::error!(error = %causes(&error), "the directory cannot be read");
                     tokio::select! {
                         _ = drain.signalled() => return,
                         () = tokio::time::sleep(RETRY) => {}
@@ -111,16 +112,4 @@ fn to_xds(change: ResourceChange) -> ambit_xds::ResourceChange {
             .resource
             .map(|r| ambit_xds::Resource::new(r.body, r.aliases, audience(r.audience))),
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

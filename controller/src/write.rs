@@ -5,9 +5,9 @@
 mod times;
 
 use crate::metrics::Metrics;
-use crate::watch::chain;
 use ambit_crds::{Object, ObjectKey};
 use ambit_index::{Index, Plan, Write};
+use ambit_runtime::causes::causes;
 use ambit_runtime::tasks::{self, End};
 use ambit_source::{WriteError, Writer};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ impl Executor {
                 (Ok(()), None) => drop(self.written.remove(&key)),
                 (Err(error), _) => {
                     metrics.write_errors.inc();
-                    tracing::error!(object = %key, error = %chain(&error), "status not written");
+                    tracing::error!(object = %key, error = %causes(&error), "status not written");
                     self.pending.insert(key, write);
                 }
             }
@@ -96,7 +96,7 @@ impl Executor {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "statuses of a former run not listed");
+                tracing::warn!(error = %causes(&error), "statuses of a former run not listed");
             }
         }
     }

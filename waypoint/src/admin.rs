@@ -8,11 +8,12 @@ use crate::config::Config;
 use crate::state::State;
 use ambit_identity::SecretStore;
 use ambit_runtime::admin::{BindError, Reply, Request, Routes, Server};
+use ambit_runtime::causes::causes;
 use ambit_runtime::drain::Trigger;
 use ambit_runtime::metrics;
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::tasks::TaskGroup;
-use ambit_telemetry::logging::{Levels, chain};
+use ambit_telemetry::logging::Levels;
 use http::StatusCode;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -94,6 +95,6 @@ fn change_levels(levels: &Levels, request: &Request) -> Reply {
     };
     match changed {
         Ok(()) => Reply::text(format!("current log level is {}\n", levels.current())),
-        Err(error) => Reply::error(StatusCode::BAD_REQUEST, chain(&error) + "\n"),
+        Err(error) => Reply::error(StatusCode::BAD_REQUEST, causes(&error) + "\n"),
     }
 }

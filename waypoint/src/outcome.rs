@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     NotConfigured,
     /// The route names a cluster that is not known.
     NoCluster,
+    /// The route's destination is not one that requests can go to.
+    InvalidBackend,
     /// All weights are 0, or the route has no destination.
     NoDestination,
     /// No endpoint can take it.
@@ -111,6 +113,7 @@ impl Failure {
             Self::NoRoute => (404, "NR", "route_not_found", "", Source),
             Self::NotConfigured => (503, "NC", "router_not_configured", NOT_CONFIGURED, Us),
             Self::NoCluster => (503, "NC", "cluster_not_found", "", Us),
+            Self::InvalidBackend => (500, "NC", "cluster_not_found", "", Us),
             Self::NoDestination => (500, "NR", "no_weighted_cluster", "", Us),
             Self::NoHealthyUpstream => (
                 503,
@@ -193,6 +196,7 @@ mod tests {
             (Failure::NoRoute, 404, "NR", "NR"),
             (Failure::NotConfigured, 503, "NC", "NC"),
             (Failure::NoCluster, 503, "NC", "NC"),
+            (Failure::InvalidBackend, 500, "NC", "NC"),
             (Failure::NoDestination, 500, "NR", "NR"),
             (Failure::NoHealthyUpstream, 503, "UH", "UH"),
             (Failure::Connect(ConnectFailure::Dial), 503, "UF", "UF,URX"),

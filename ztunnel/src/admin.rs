@@ -4,12 +4,13 @@
 //! Spec: ztunnel's admin interface.
 
 pub mod config_dump;
+pub mod explain;
 mod log_levels;
 
 use crate::pod::Pod;
 use crate::thread::{ConnectionView, WorkerHandle};
 use crate::worker::Shared;
-use ambit_runtime::admin::{BindError, Reply, Routes, Server};
+use ambit_runtime::admin::{BindError, Reply, Request, Routes, Server};
 use ambit_runtime::drain::Trigger;
 use ambit_runtime::metrics;
 use ambit_runtime::readiness::Readiness;
@@ -67,6 +68,7 @@ impl Ports {
             ..
         } = self;
         let live = workers.clone();
+        let decides = shared.clone();
         let quit = move |_| {
             trigger.start(grace);
             Reply::text("shutting down\n")
@@ -89,12 +91,32 @@ impl Ports {
                 let workers = live.clone();
                 async move { json(&connections(&workers).await) }
             })
+            .get(
+                "/explain",
+                "?namespace=NS&pod=POD&to=HOST:PORT: where a connection would go, and why",
+                move |request| explained(&decides, &request),
+            )
             .post(
                 "/logging",
                 "?level=LEVEL or ?level=TARGET=LEVEL,… or ?reset",
                 move |request| log_levels::change(&levels, &request),
             )
             .post("/quitquitquit", "drain and exit", quit)
+    }
+}
+
+fn explained(shared: &Shared, request: &Request) -> Reply {
+    let param = |name| request.param(name).unwrap_or_default();
+    let question = explain::Question {
+        namespace: param("namespace"),
+        pod: param("pod"),
+        to: param("to"),
+        domain: &shared.config.node.cluster_domain,
+        network: &shared.config.node.network,
+    };
+    match explain::explain(&shared.state.load(), &question) {
+        Ok(answer) => json(&answer),
+        Err(error) => Reply::error(http::StatusCode::NOT_FOUND, format!("{error}\n")),
     }
 }
 

@@ -77,7 +77,8 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     let mut tasks = TaskGroup::new("control");
     let state = State::new(ambit_model::Snapshot::default());
     let secrets = fetch_certificates(&config, &mut tasks);
-    let writer = Writer::new(state.clone(), readiness.gate("state"));
+    let refused = metrics.xds_refused.clone();
+    let writer = Writer::new(state.clone(), readiness.gate("state"), refused);
     follow_controller(&config, writer, &xds_metrics, &mut tasks);
     tracing::info!(
         version = ambit_runtime::build_info::VERSION,

@@ -238,7 +238,7 @@ impl Entry<'_> {
         let duration = format_args!("{millis}ms");
         let error = self
             .failure
-            .map(|(failure, _)| ambit_telemetry::logging::chain(failure));
+            .map(|(failure, _)| ambit_runtime::causes::causes(failure));
         let mut fields: Vec<(&str, Value<'_>)> = Vec::with_capacity(24);
         fields.push(("src.addr", Value::Bare(&facts.source)));
         end(&mut fields, &SOURCE, facts.source_workload.as_deref());

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub sockets: Family<ReporterLabel, Gauge>,
     /// `ambit_connections_refused_total{direction,reason}`: connections that were never joined.
     pub refused: Family<RefusedLabels, Counter>,
+    /// `ambit_xds_resources_refused_total`: resources of the control plane that cannot be used.
+    pub xds_refused: Counter,
     /// `istio_dns_*`.
     pub dns: DnsMetrics,
     /// `workload_manager_*`.
@@ -96,6 +98,7 @@ impl Metrics {
             traffic: TrafficMetrics::register(registry, traffic::IDLE),
             sockets: Family::default(),
             refused: Family::default(),
+            xds_refused: Counter::default(),
             dns: DnsMetrics::register(registry),
             pods: PodMetrics::default(),
         };
@@ -130,6 +133,12 @@ impl Metrics {
         );
         let help = "Connections refused before they were joined, by reason";
         registry.register("ambit_connections_refused", help, metrics.refused.clone());
+        let help = "Resources of the control plane that cannot be used";
+        registry.register(
+            "ambit_xds_resources_refused",
+            help,
+            metrics.xds_refused.clone(),
+        );
         registry.register_collector(Box::new(Dropped(log)));
         ambit_telemetry::process::register(registry);
         ambit_runtime::build_info::register(registry, "ztunnel");

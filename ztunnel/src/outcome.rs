@@ -238,9 +238,11 @@ fn tunnel(error: &TunnelDialError) -> (&'static str, StatusCode, &'static str) {
 fn peer_stream(refused: &StreamRefused) -> (&'static str, StatusCode, &'static str) {
     match refused {
         StreamRefused::Request(_) => (CONNECT, StatusCode::BAD_REQUEST, "bad-request"),
-        StreamRefused::Headers { .. } => {
-            (CONNECT, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers")
-        }
+        StreamRefused::Headers { .. } => (
+            CONNECT,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers",
+        ),
         StreamRefused::Full { .. } => (CONNECT, StatusCode::SERVICE_UNAVAILABLE, "stream-limit"),
     }
 }

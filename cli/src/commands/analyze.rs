@@ -44,7 +44,11 @@ pub(crate) fn run(args: &Args, format: Format) -> Result<Verdict> {
     }
     if format == Format::Table {
         for f in &findings {
-            let field = if f.field.is_empty() { String::new() } else { format!(" {}:", f.field) };
+            let field = if f.field.is_empty() {
+                String::new()
+            } else {
+                format!(" {}:", f.field)
+            };
             output::line(format_args!(
                 "{} [{}] ({} {}:{}){field} {}",
                 f.level, f.code, f.origin, f.file, f.line, f.message

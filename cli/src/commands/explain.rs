@@ -51,17 +51,27 @@ pub(crate) async fn run(args: &Args, target: &Target, format: Format) -> Result<
                     serde_json::from_str(&text).context("the proxy's answer")?;
                 print(&answer, process.node.as_deref().unwrap_or("?"), format)?;
                 let refused = answer.refused;
-                return Ok(if refused { Verdict::Wrong } else { Verdict::Fine });
+                return Ok(if refused {
+                    Verdict::Wrong
+                } else {
+                    Verdict::Fine
+                });
             }
             Err(e) => refusals.push(format!("{}: {e:#}", process.name)),
         }
     }
-    bail!("no proxy could answer for {namespace}/{name}:\n  {}", refusals.join("\n  "))
+    bail!(
+        "no proxy could answer for {namespace}/{name}:\n  {}",
+        refusals.join("\n  ")
+    )
 }
 
 fn pod(text: &str) -> Result<(&str, &str)> {
     text.split_once('/')
-        .or_else(|| text.rsplit_once('.').map(|(name, namespace)| (namespace, name)))
+        .or_else(|| {
+            text.rsplit_once('.')
+                .map(|(name, namespace)| (namespace, name))
+        })
         .filter(|(a, b)| !a.is_empty() && !b.is_empty())
         .with_context(|| format!("`{text}` is not <namespace>/<name>"))
 }
@@ -70,7 +80,10 @@ fn print(answer: &Explanation, node: &str, format: Format) -> Result<()> {
     if format != Format::Table {
         return output::value(answer, format);
     }
-    output::line(format_args!("{} (decided by the proxy of {node})", answer.decision));
+    output::line(format_args!(
+        "{} (decided by the proxy of {node})",
+        answer.decision
+    ));
     for (i, fact) in answer.trace.iter().enumerate() {
         output::line(format_args!("  {}. {fact}", i + 1));
     }

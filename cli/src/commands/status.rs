@@ -2,11 +2,11 @@
 //! Joins the controller's view of its streams with what each proxy says of itself, and names who
 //! did not answer.
 
-use crate::dump::ConfigDump;
 use crate::output::{self, Format, Verdict};
 use crate::target::{Process, Target};
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What `-o json` prints.
@@ -23,7 +23,7 @@ struct Controller {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// Node id of each xDS stream → types and whether the last push was acknowledged.
-    streams: BTreeMap<String, serde_json::Value>,
+    streams: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +68,11 @@ pub(crate) async fn run(target: &Target, format: Format) -> Result<Verdict> {
     let well = controller.answers
         && proxies.iter().all(|p| p.well)
         && agents.iter().all(|a| a.error.is_none());
-    let status = Status { controller, proxies, agents };
+    let status = Status {
+        controller,
+        proxies,
+        agents,
+    };
     if format == Format::Table {
         print(&status);
     } else {
@@ -79,12 +83,19 @@ pub(crate) async fn run(target: &Target, format: Format) -> Result<Verdict> {
 
 async fn controller(target: &Target) -> Controller {
     let answer = async {
-        let process = target.processes("controller").next().context("there is none")?;
+        let process = target
+            .processes("controller")
+            .next()
+            .context("there is none")?;
         let text = process.admin("/debug/syncz").await?;
-        serde_json::from_str::<serde_json::Value>(&text).context("its /debug/syncz is not JSON")
+        serde_json::from_str::<Value>(&text).context("its /debug/syncz is not JSON")
     };
     match answer.await {
-        Ok(value) => Controller { answers: true, error: None, streams: streams(value) },
+        Ok(value) => Controller {
+            answers: true,
+            error: None,
+            streams: streams(value),
+        },
         Err(e) => Controller {
             answers: false,
             error: Some(format!("{e:#}")),
@@ -96,21 +107,24 @@ async fn controller(target: &Target) -> Controller {
 impl Controller {
     /// A node proxy is known by its node, a waypoint by its pod, `<name>.<namespace>`.
     fn has_stream_of(&self, process: &Process) -> bool {
-        self.streams.iter().any(|(proxy, stream)| match process.role.as_str() {
-            "ztunnel" => {
-                let node = stream.get("node").and_then(serde_json::Value::as_str);
-                node.is_some() && node == process.node.as_deref()
-            }
-            _ => process.name.split_once('/').is_some_and(|(namespace, name)| {
-                *proxy == format!("{name}.{namespace}")
-            }),
-        })
+        self.streams
+            .iter()
+            .any(|(proxy, stream)| match process.role.as_str() {
+                "ztunnel" => {
+                    let node = stream.get("node").and_then(Value::as_str);
+                    node.is_some() && node == process.node.as_deref()
+                }
+                _ => process
+                    .name
+                    .split_once('/')
+                    .is_some_and(|(namespace, name)| *proxy == format!("{name}.{namespace}")),
+            })
     }
 }
 
 /// `/debug/syncz` is a list with one object per stream, named by `proxy`.
-fn streams(value: serde_json::Value) -> BTreeMap<String, serde_json::Value> {
-    let serde_json::Value::Array(list) = value else {
+fn streams(value: Value) -> BTreeMap<String, Value> {
+    let Value::Array(list) = value else {
         return BTreeMap::new();
     };
     list.into_iter()
@@ -119,13 +133,17 @@ fn streams(value: serde_json::Value) -> BTreeMap<String, serde_json::Value> {
 }
 
 async fn proxy(process: &Process, controller: &Controller) -> Proxy {
-    let dump = process
-        .admin("/config_dump")
-        .await
-        .and_then(|text| Ok(serde_json::from_str::<ConfigDump>(&text)?));
+    let dump = process.admin("/config_dump").await;
+    // A waypoint's dump has other parts than a node proxy's; only their sizes matter here.
+    let dump = dump.and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
     let (dump, error) = match dump {
         Ok(dump) => (dump, None),
-        Err(e) => (ConfigDump::default(), Some(format!("{e:#}"))),
+        Err(e) => (Value::Null, Some(format!("{e:#}"))),
+    };
+    let count = |part: &str| match &dump[part] {
+        Value::Array(list) => list.len(),
+        Value::Object(map) => map.len(),
+        _ => 0,
     };
     let stream = controller.has_stream_of(process);
     let (state, well) = match (error, controller.answers, stream) {
@@ -134,22 +152,30 @@ async fn proxy(process: &Process, controller: &Controller) -> Proxy {
         (None, true, true) => ("in sync".to_owned(), true),
         (None, true, false) => ("no stream to the controller".to_owned(), false),
     };
-    let connections = |s: &crate::dump::WorkloadState| {
-        s.connections.inbound.len() + s.connections.outbound.len()
-    };
     Proxy {
         name: process.name.clone(),
         role: process.role.clone(),
         node: process.node.clone().unwrap_or_default(),
-        pods: dump.workload_state.len(),
-        certificates: dump.certificates.len(),
-        workloads: dump.workloads.len(),
-        services: dump.services.len(),
-        policies: dump.policies.len(),
-        connections: dump.workload_state.values().map(connections).sum(),
+        pods: count("workloadState"),
+        certificates: count("certificates"),
+        workloads: count("workloads"),
+        services: count("services"),
+        policies: count("policies"),
+        connections: connections(&dump["workloadState"]),
         state,
         well,
     }
+}
+
+fn connections(pods: &Value) -> usize {
+    let of =
+        |pod: &Value, direction: &str| pod["connections"][direction].as_array().map_or(0, Vec::len);
+    let pods = pods
+        .as_object()
+        .into_iter()
+        .flat_map(serde_json::Map::values);
+    pods.map(|pod| of(pod, "inbound") + of(pod, "outbound"))
+        .sum()
 }
 
 async fn agent(process: &Process) -> Agent {
@@ -157,7 +183,12 @@ async fn agent(process: &Process) -> Agent {
         Ok(text) => (bypassed(&text), None),
         Err(e) => (BTreeMap::new(), Some(format!("{e:#}"))),
     };
-    Agent { name: process.name.clone(), node: process.node.clone().unwrap_or_default(), bypassed, error }
+    Agent {
+        name: process.name.clone(),
+        node: process.node.clone().unwrap_or_default(),
+        bypassed,
+        error,
+    }
 }
 
 /// `ambit_capture_decisions_total{decision="…"}` lines whose decision let a flow past the proxy.
@@ -169,7 +200,9 @@ fn bypassed(metrics: &str) -> BTreeMap<String, u64> {
             let (labels, count) = rest.split_once("} ")?;
             let decision = labels.split("decision=\"").nth(1)?.split('"').next()?;
             let count = count.trim().parse().ok().filter(|n| *n > 0)?;
-            decision.contains("bypass").then(|| (decision.to_owned(), count))
+            decision
+                .contains("bypass")
+                .then(|| (decision.to_owned(), count))
         })
         .collect()
 }
@@ -184,7 +217,17 @@ fn print(status: &Status) {
     }
     output::line("");
     output::table(
-        &["PROXY", "NODE", "PODS", "CERTS", "WORKLOADS", "SERVICES", "POLICIES", "CONNECTIONS", "STATE"],
+        &[
+            "PROXY",
+            "NODE",
+            "PODS",
+            "CERTS",
+            "WORKLOADS",
+            "SERVICES",
+            "POLICIES",
+            "CONNECTIONS",
+            "STATE",
+        ],
         status.proxies.iter().map(|p| {
             vec![
                 p.name.clone(),

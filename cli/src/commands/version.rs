@@ -18,10 +18,7 @@ struct ProcessVersion {
 }
 
 /// Prints versions. Without a mesh only this command's.
-pub(crate) async fn run(
-    open: impl FnOnce() -> Result<Target>,
-    format: Format,
-) -> Result<Verdict> {
+pub(crate) async fn run(open: impl FnOnce() -> Result<Target>, format: Format) -> Result<Verdict> {
     let mut versions = Versions {
         client: env!("CARGO_PKG_VERSION"),
         processes: Vec::new(),

@@ -1,6 +1,6 @@
 //! `ambit ztunnel-config …`: a node proxy's own view, as istioctl prints it.
 
-use crate::dump::{Certificate, ConfigDump, Connection};
+use crate::dump::{Certificate, ConfigDump, Connection, Workload};
 use crate::output::{self, Format, Verdict};
 use crate::target::Target;
 use anyhow::{Context, Result};
@@ -90,8 +90,9 @@ pub(crate) async fn run(
     }
     let text = match &args.file {
         Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())?,
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("read {}", path.display()))?,
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?
+        }
         None => {
             let target = open()?;
             let node = default_node(args, &target);
@@ -108,7 +109,10 @@ pub(crate) async fn run(
 
 /// Every proxy knows every workload, so the first will do; certificates and connections are its own.
 fn default_node(args: &Args, target: &Target) -> Option<String> {
-    let own = matches!(args.what, What::Certificate | What::Connections { .. } | What::All);
+    let own = matches!(
+        args.what,
+        What::Certificate | What::Connections { .. } | What::All
+    );
     if args.node.is_some() || own {
         return args.node.clone();
     }
@@ -129,64 +133,112 @@ async fn log(args: &Args, target: &Target, level: Option<&str>, reset: bool) -> 
 
 fn show(what: &What, dump: &ConfigDump, format: Format) -> Result<()> {
     match what {
-        What::Workload { workload_namespace, workload_node, address } => {
-            let mut rows: Vec<_> = dump
-                .workloads
-                .iter()
-                .filter(|w| is(workload_namespace.as_deref(), &w.namespace))
-                .filter(|w| is(workload_node.as_deref(), &w.node))
-                .filter(|w| address.as_ref().is_none_or(|a| w.workload_ips.contains(a)))
-                .collect();
-            rows.sort_by_key(|w| (&w.namespace, &w.name));
-            print(&rows, format, &["NAMESPACE", "POD NAME", "ADDRESS", "NODE", "WAYPOINT", "PROTOCOL"], |w| {
-                let address = w.workload_ips.first().unwrap_or(&w.hostname);
-                vec![w.namespace.clone(), w.name.clone(), or_none(address), or_none(&w.node), gateway(w.waypoint.as_ref()), w.protocol.clone()]
-            })
-        }
-        What::Service { service_namespace } => {
-            let mut rows: Vec<_> = dump
-                .services
-                .iter()
-                .filter(|s| is(service_namespace.as_deref(), &s.namespace))
-                .collect();
-            rows.sort_by_key(|s| (&s.namespace, &s.name));
-            print(&rows, format, &["NAMESPACE", "SERVICE NAME", "SERVICE VIP", "WAYPOINT", "ENDPOINTS"], |s| {
-                let vips: Vec<_> = s.vips.iter().map(|v| v.rsplit('/').next().unwrap_or(v)).collect();
-                let endpoints = format!("{}/{}", s.endpoints.len(), s.endpoints.len());
-                vec![s.namespace.clone(), s.name.clone(), or_none(&vips.join(",")), gateway(s.waypoint.as_ref()), endpoints]
-            })
-        }
-        What::Policy { policy_namespace } => {
-            let mut rows: Vec<_> = dump
-                .policies
-                .iter()
-                .filter(|p| is(policy_namespace.as_deref(), &p.namespace))
-                .collect();
-            rows.sort_by_key(|p| (&p.namespace, &p.name));
-            print(&rows, format, &["NAMESPACE", "POLICY NAME", "ACTION", "SCOPE"], |p| {
-                vec![p.namespace.clone(), p.name.clone(), p.action.clone(), p.scope.clone()]
-            })
-        }
+        What::Workload {
+            workload_namespace,
+            workload_node,
+            address,
+        } => workloads(dump, format, |w| {
+            is(workload_namespace.as_deref(), &w.namespace)
+                && is(workload_node.as_deref(), &w.node)
+                && address.as_ref().is_none_or(|a| w.workload_ips.contains(a))
+        }),
+        What::Service { service_namespace } => services(dump, format, service_namespace.as_deref()),
+        What::Policy { policy_namespace } => policies(dump, format, policy_namespace.as_deref()),
         What::Certificate => certificates(&dump.certificates, format),
-        What::Connections { workload_namespace, direction } => {
-            connections(dump, workload_namespace.as_deref(), direction.as_deref(), format)
-        }
-        What::All if format == Format::Table => {
-            for part in [
-                What::Workload { workload_namespace: None, workload_node: None, address: None },
-                What::Service { service_namespace: None },
-                What::Policy { policy_namespace: None },
-                What::Certificate,
-                What::Connections { workload_namespace: None, direction: None },
-            ] {
-                show(&part, dump, format)?;
-                output::line("");
-            }
-            Ok(())
-        }
+        What::Connections {
+            workload_namespace,
+            direction,
+        } => connections(
+            dump,
+            workload_namespace.as_deref(),
+            direction.as_deref(),
+            format,
+        ),
+        What::All if format == Format::Table => all(dump, format),
         What::All => output::value(dump, format),
         What::Log { .. } => Ok(()),
     }
+}
+
+fn all(dump: &ConfigDump, format: Format) -> Result<()> {
+    workloads(dump, format, |_| true)?;
+    output::line("");
+    services(dump, format, None)?;
+    output::line("");
+    policies(dump, format, None)?;
+    output::line("");
+    certificates(&dump.certificates, format)?;
+    output::line("");
+    connections(dump, None, None, format)
+}
+
+fn workloads(dump: &ConfigDump, format: Format, wanted: impl Fn(&Workload) -> bool) -> Result<()> {
+    let mut rows: Vec<_> = dump.workloads.iter().filter(|w| wanted(w)).collect();
+    rows.sort_by_key(|w| (&w.namespace, &w.name));
+    let header = [
+        "NAMESPACE",
+        "POD NAME",
+        "ADDRESS",
+        "NODE",
+        "WAYPOINT",
+        "PROTOCOL",
+    ];
+    print(&rows, format, &header, |w| {
+        let address = w.workload_ips.first().unwrap_or(&w.hostname);
+        vec![
+            w.namespace.clone(),
+            w.name.clone(),
+            or_none(address),
+            or_none(&w.node),
+            gateway(w.waypoint.as_ref()),
+            w.protocol.clone(),
+        ]
+    })
+}
+
+fn services(dump: &ConfigDump, format: Format, namespace: Option<&str>) -> Result<()> {
+    let mut rows: Vec<_> = dump
+        .services
+        .iter()
+        .filter(|s| is(namespace, &s.namespace))
+        .collect();
+    rows.sort_by_key(|s| (&s.namespace, &s.name));
+    let header = [
+        "NAMESPACE",
+        "SERVICE NAME",
+        "SERVICE VIP",
+        "WAYPOINT",
+        "ENDPOINTS",
+    ];
+    print(&rows, format, &header, |s| {
+        // `<network>/<address>`
+        let vips = s.vips.iter().map(|v| v.rsplit('/').next().unwrap_or(v));
+        vec![
+            s.namespace.clone(),
+            s.name.clone(),
+            or_none(&vips.collect::<Vec<_>>().join(",")),
+            gateway(s.waypoint.as_ref()),
+            format!("{0}/{0}", s.endpoints.len()),
+        ]
+    })
+}
+
+fn policies(dump: &ConfigDump, format: Format, namespace: Option<&str>) -> Result<()> {
+    let mut rows: Vec<_> = dump
+        .policies
+        .iter()
+        .filter(|p| is(namespace, &p.namespace))
+        .collect();
+    rows.sort_by_key(|p| (&p.namespace, &p.name));
+    let header = ["NAMESPACE", "POLICY NAME", "ACTION", "SCOPE"];
+    print(&rows, format, &header, |p| {
+        vec![
+            p.namespace.clone(),
+            p.name.clone(),
+            p.action.clone(),
+            p.scope.clone(),
+        ]
+    })
 }
 
 fn certificates(all: &[Certificate], format: Format) -> Result<()> {
@@ -212,11 +264,25 @@ fn certificates(all: &[Certificate], format: Format) -> Result<()> {
             ]);
         }
         if c.cert_chain.is_empty() {
-            rows.push(vec![c.identity.clone(), "-".into(), state, "-".into(), "-".into(), "-".into()]);
+            rows.push(vec![
+                c.identity.clone(),
+                "-".into(),
+                state,
+                "-".into(),
+                "-".into(),
+                "-".into(),
+            ]);
         }
     }
     output::table(
-        &["CERTIFICATE NAME", "TYPE", "STATUS", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE"],
+        &[
+            "CERTIFICATE NAME",
+            "TYPE",
+            "STATUS",
+            "SERIAL NUMBER",
+            "NOT AFTER",
+            "NOT BEFORE",
+        ],
         rows,
     );
     Ok(())
@@ -259,10 +325,29 @@ fn connections(
             }
         }
     }
-    print(&rows, format, &["WORKLOAD", "DIRECTION", "LOCAL", "REMOTE", "REMOTE TARGET", "PROTOCOL"], |r| {
-        let c = r.connection;
-        vec![r.workload.clone(), r.direction.to_owned(), c.src.clone(), or_none(&c.actual_dst), or_none(&c.original_dst), c.protocol.clone()]
-    })
+    print(
+        &rows,
+        format,
+        &[
+            "WORKLOAD",
+            "DIRECTION",
+            "LOCAL",
+            "REMOTE",
+            "REMOTE TARGET",
+            "PROTOCOL",
+        ],
+        |r| {
+            let c = r.connection;
+            vec![
+                r.workload.clone(),
+                r.direction.to_owned(),
+                c.src.clone(),
+                or_none(&c.actual_dst),
+                or_none(&c.original_dst),
+                c.protocol.clone(),
+            ]
+        },
+    )
 }
 
 fn print<T: Serialize>(
@@ -283,13 +368,23 @@ fn is(wanted: Option<&str>, value: &str) -> bool {
 }
 
 fn or_none(value: &str) -> String {
-    if value.is_empty() { "-".to_owned() } else { value.to_owned() }
+    if value.is_empty() {
+        "-".to_owned()
+    } else {
+        value.to_owned()
+    }
 }
 
 fn gateway(gateway: Option<&crate::dump::Gateway>) -> String {
-    let Some(gateway) = gateway else { return "None".to_owned() };
+    let Some(gateway) = gateway else {
+        return "None".to_owned();
+    };
     // `<namespace>/<name>.<namespace>.svc.<domain>`: the first label is what people call it.
-    let host = gateway.destination.rsplit('/').next().unwrap_or(&gateway.destination);
+    let host = gateway
+        .destination
+        .rsplit('/')
+        .next()
+        .unwrap_or(&gateway.destination);
     match host.parse::<std::net::IpAddr>() {
         Ok(ip) => ip.to_string(),
         Err(_) => host.split('.').next().unwrap_or(host).to_owned(),

@@ -31,11 +31,7 @@ pub(crate) async fn request(netns: &Path, to: SocketAddr, ask: &Ask<'_>) -> Resu
         .with_context(|| format!("no answer within {DEADLINE:?}"))?
 }
 
-async fn exchange(
-    stream: tokio::net::TcpStream,
-    to: SocketAddr,
-    ask: &Ask<'_>,
-) -> Result<String> {
+async fn exchange(stream: tokio::net::TcpStream, to: SocketAddr, ask: &Ask<'_>) -> Result<String> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut request = http::Request::builder()

@@ -46,8 +46,7 @@ impl Process {
 
 /// Reads one lab file.
 pub(super) fn read(path: &Path) -> Result<Lab> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let mut lab: Lab =
         serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
     lend_token(&mut lab.processes);

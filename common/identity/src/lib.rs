@@ -12,10 +12,12 @@ pub mod ca_client;
 pub mod csr;
 pub mod grpc_tls;
 pub mod in_process_ca;
+mod provider;
 pub mod rotate;
 pub mod store;
 pub mod svid;
 pub mod tls;
+mod tls_config;
 pub mod verify;
 
 /// `istio.v1.auth`: the gRPC client and server stubs; their messages are `ambit_api::ca`.

@@ -4,7 +4,7 @@
 //! Must not happen here: a reply for another identity or another key accepted; the key shown.
 
 use crate::bundle::{BundleError, TrustBundle, certificates};
-use crate::{tls, verify};
+use crate::{tls_config, verify};
 use ambit_model::ids::SpiffeId;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
@@ -114,7 +114,7 @@ impl Svid {
         let serial = parsed.raw_serial_as_string();
         let not_before = time_of(parsed.validity().not_before.timestamp());
         let not_after = time_of(parsed.validity().not_after.timestamp());
-        let key = tls::provider()
+        let key = crate::provider::provider()
             .key_provider
             .load_private_key(key)
             .map_err(SvidError::Key)?;
@@ -122,8 +122,8 @@ impl Svid {
         certified.keys_match().map_err(SvidError::Key)?;
         Ok(Self {
             id: id.clone(),
-            client: tls::client_config(&certified, &bundle),
-            server: tls::server_config(&certified, &bundle, id.trust_domain()),
+            client: tls_config::client_config(&certified, &bundle),
+            server: tls_config::server_config(&certified, &bundle, id.trust_domain()),
             certified,
             bundle,
             serial,

@@ -10,25 +10,19 @@ mod tests;
 
 pub use stream::{SecureStream, TlsFailure};
 
-use crate::bundle::TrustBundle;
 use crate::svid::Svid;
-use crate::verify::{self, ExpectPeers, RequireTrustDomain, VerifyError};
+use crate::tls_config::ALPN;
+use crate::verify::{self, ExpectPeers, VerifyError};
 use ambit_model::ids::SpiffeId;
-use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, CommonState, NamedGroup, ServerConfig};
+use rustls::{CertificateError, CommonState, NamedGroup};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-/// ALPN protocol of HBONE.
-const ALPN: &[u8] = b"h2";
 /// Sealed bytes rustls may hold before a write stops: 16 records of 16 KiB per system call.
 const SEALED_AHEAD: usize = 256 * 1024;
 
@@ -219,62 +213,4 @@ fn secured<T>(
         peer,
         key_exchange,
     })
-}
-
-/// Algorithms of both roles.
-pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-        Arc::new(CryptoProvider {
-            cipher_suites: vec![
-                aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
-                aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
-            ],
-            kx_groups: vec![
-                aws_lc_rs::kx_group::X25519MLKEM768,
-                aws_lc_rs::kx_group::X25519,
-                aws_lc_rs::kx_group::SECP256R1,
-                aws_lc_rs::kx_group::SECP384R1,
-            ],
-            ..aws_lc_rs::default_provider()
-        })
-    });
-    &PROVIDER
-}
-
-pub(crate) fn client_config(
-    certified: &Arc<CertifiedKey>,
-    bundle: &Arc<TrustBundle>,
-) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("the provider has suites for TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ExpectPeers {
-            bundle: bundle.clone(),
-            expected: Arc::new([]),
-        }))
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.enable_sni = false;
-    config.resumption = Resumption::disabled();
-    config
-}
-
-pub(crate) fn server_config(
-    certified: &Arc<CertifiedKey>,
-    bundle: &Arc<TrustBundle>,
-    trust_domain: &str,
-) -> Arc<ServerConfig> {
-    let mut config = ServerConfig::builder_with_provider(provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("the provider has suites for TLS 1.3")
-        .with_client_cert_verifier(Arc::new(RequireTrustDomain {
-            bundle: bundle.clone(),
-            trust_domain: trust_domain.into(),
-        }))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Arc::new(config)
 }

@@ -6,7 +6,7 @@
 //! Spec: SPIFFE X509-SVID section 5; Istio's fixed path layout.
 
 use crate::bundle::TrustBundle;
-use crate::tls::provider;
+use crate::provider::provider;
 use ambit_model::ids::SpiffeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};

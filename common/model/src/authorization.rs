@@ -57,7 +57,10 @@ pub struct Clause {
 
 /// Fields are ANDed, values of one field ORed, `not_x`: none may match. All empty: never matches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "field names are those of the proto, which documents them")]
+#[allow(
+    missing_docs,
+    reason = "field names are those of the proto, which documents them"
+)]
 pub struct Match {
     pub namespaces: Vec<StringMatch>,
     pub not_namespaces: Vec<StringMatch>,

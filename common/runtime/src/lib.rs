@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod build_info;
+pub mod causes;
 pub mod drain;
 pub mod env;
 pub mod metrics;

@@ -3,6 +3,7 @@
 //! Owns: the global subscriber, set once by [`init`].
 
 use crate::sink::Sink;
+use ambit_runtime::causes::causes;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -252,19 +253,8 @@ impl Visit for Facts {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.push(field, chain(value).into());
+        self.push(field, causes(value).into());
     }
-}
-
-/// An error and all its sources in one line.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let _ = write!(text, ": {source}");
-        next = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 //! Spec: `envoy.service.discovery.v3` DeltaAggregatedResources.
 #![forbid(unsafe_code)]
 
+pub mod caller;
 pub mod io;
 pub mod resource_set;
 pub mod wire;
 
-pub use io::auth::{Authorizer, Caller, Denied, Role};
+pub use caller::{Caller, Role};
+pub use io::auth::{Authorizer, Denied};
 pub use io::client::{ClientConfig, Handler, run};
 pub use io::server::Server;
 pub use resource_set::{Audience, Resource, ResourceChange, ResourceSet};

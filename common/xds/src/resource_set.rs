@@ -123,7 +123,12 @@ impl ResourceSet {
     pub fn apply(&self, changes: impl IntoIterator<Item = ResourceChange>) -> Self {
         let mut next = self.clone();
         let mut changed = Vec::new();
-        for ResourceChange { type_url, name, resource } in changes {
+        for ResourceChange {
+            type_url,
+            name,
+            resource,
+        } in changes
+        {
             let mut map = next.types.get(&type_url).cloned().unwrap_or_default();
             let old = map.get(&name).cloned();
             if old == resource {
@@ -203,7 +208,11 @@ mod tests {
         ResourceChange {
             type_url: "t".into(),
             name: name.into(),
-            resource: Some(Resource::new(body, vec![format!("alias-{name}")], Audience::Everyone)),
+            resource: Some(Resource::new(
+                body,
+                vec![format!("alias-{name}")],
+                Audience::Everyone,
+            )),
         }
     }
 
@@ -221,7 +230,11 @@ mod tests {
         for i in 0..REMEMBERED + 5 {
             now = now.apply([set("moving", &i.to_string())]);
         }
-        let gone = ResourceChange { type_url: "t".into(), name: "gone".into(), resource: None };
+        let gone = ResourceChange {
+            type_url: "t".into(),
+            name: "gone".into(),
+            resource: None,
+        };
         let near = now.clone();
         now = now.apply([gone]);
         let names = |s: BTreeSet<Arc<str>>| s.iter().map(|n| n.to_string()).collect::<Vec<_>>();
@@ -234,7 +247,11 @@ mod tests {
     fn aliases_follow_their_resource() {
         let s = ResourceSet::default().apply([set("a", "1")]);
         assert_eq!(s.resolve("t", "alias-a"), ["a"]);
-        let s = s.apply([ResourceChange { type_url: "t".into(), name: "a".into(), resource: None }]);
+        let s = s.apply([ResourceChange {
+            type_url: "t".into(),
+            name: "a".into(),
+            resource: None,
+        }]);
         assert!(s.resolve("t", "alias-a").is_empty());
         assert_eq!(s.aliases.size(), 0);
     }

@@ -26,7 +26,7 @@ impl AddressPool {
 
     /// A free address for `name`, which is then taken; `None` when the block is full.
     pub(crate) fn take(&mut self, name: &str) -> Option<IpAddr> {
-        let start = (crate::deployer::stable_hash(&[name]) % u64::from(self.size)) as u32;
+        let start = (crate::stable_hash::stable_hash(&[name]) % u64::from(self.size)) as u32;
         for step in 0..self.size {
             let offset = (u64::from(start) + u64::from(step)) % u64::from(self.size);
             let offset = offset as u32;

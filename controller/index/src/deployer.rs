@@ -7,11 +7,11 @@
 mod objects;
 
 use crate::address_pool::AddressPool;
-use crate::derive::Out;
 use crate::gateways::GatewayFact;
+use crate::out::Out;
+use crate::pods;
 use crate::selector::label;
 use crate::statuses::Condition;
-use crate::workloads;
 use crate::world::{Name, World, name_of};
 use ambit_api::labels;
 use ambit_crds::{Kind, ObjectKey};
@@ -38,18 +38,6 @@ pub(crate) fn derive(
     withdraw_orphans(world, gateways, out);
 }
 
-/// FNV-1a, 64 bits: the same on every machine and in every release.
-pub(crate) fn stable_hash(parts: &[&str]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for part in parts {
-        // A byte that no part contains keeps ["ab", "c"] and ["a", "bc"] apart.
-        for byte in part.bytes().chain([0xff]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    hash
-}
-
 fn is_generated(meta: &ObjectMeta) -> bool {
     label(meta.labels.as_ref(), labels::MANAGED) == Some(labels::MANAGED_WAYPOINT)
 }
@@ -71,7 +59,7 @@ fn taken(world: &World<'_>) -> BTreeSet<IpAddr> {
 fn load(world: &World<'_>) -> BTreeMap<String, usize> {
     let mut load: BTreeMap<String, usize> =
         world.nodes.keys().map(|n| ((*n).to_owned(), 0)).collect();
-    for pod in world.pods.values().filter(|p| !workloads::ended(p)) {
+    for pod in world.pods.values().filter(|p| !pods::ended(p)) {
         let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
         if let Some(count) = node.and_then(|node| load.get_mut(node)) {
             *count += 1;
@@ -132,7 +120,7 @@ fn pods(
     let node_of = |pod: &&Pod| pod.spec.as_ref().and_then(|s| s.node_name.clone());
     let kept = existing
         .iter()
-        .filter(|pod| !workloads::ended(pod))
+        .filter(|pod| !pods::ended(pod))
         .filter_map(node_of)
         .find(|node| load.contains_key(node));
     let node = kept.or_else(|| {
@@ -151,13 +139,11 @@ fn pods(
     let key = ObjectKey::new(Kind::Pod, namespace, &name);
     out.wanted.object(key, value);
     let is_new = |pod: &&Pod| pod.metadata.name.as_deref() == Some(name.as_str());
-    let successor_ready = existing
-        .iter()
-        .any(|pod| is_new(pod) && workloads::ready(pod));
+    let successor_ready = existing.iter().any(|pod| is_new(pod) && pods::ready(pod));
     for old in existing.iter().filter(|pod| !is_new(pod)) {
         let (old_namespace, old_name) = name_of(&old.metadata);
         let key = ObjectKey::new(Kind::Pod, old_namespace, old_name);
-        if successor_ready || workloads::ended(old) {
+        if successor_ready || pods::ended(old) {
             out.wanted.absent(key);
         } else {
             out.wanted.object(key, objects::again(old));

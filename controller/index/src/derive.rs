@@ -1,24 +1,14 @@
 //! One derivation: gateways first, then waypoints, policies, services, workloads, routes.
 //! In: the world. Out: everything there should be; the index compares it with what there was.
 
-use crate::plan::Wanted;
+use crate::out::Out;
 use crate::policies::Attachments;
-use crate::resource::Resources;
 use crate::routes;
-use crate::statuses::Statuses;
 use crate::waypoints::Waypoints;
 use crate::workloads::{self, Context};
 use crate::world::World;
 use crate::{deployer, endpoint_slices, gateways, peer_authentication, policies, services};
 use std::collections::BTreeSet;
-
-/// What a derivation puts out.
-#[derive(Debug, Default)]
-pub(crate) struct Out {
-    pub(crate) resources: Resources,
-    pub(crate) statuses: Statuses,
-    pub(crate) wanted: Wanted,
-}
 
 /// What outlives a derivation.
 #[derive(Debug, Default)]

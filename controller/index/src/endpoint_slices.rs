@@ -3,10 +3,11 @@
 //! accounts for. Endpoints that refer to a pod are that pod's matter.
 //! Source: `discovery.k8s.io/v1 EndpointSlice`.
 
-use crate::derive::Out;
+use crate::octets::octets;
+use crate::out::Out;
 use crate::ports;
 use crate::resource::{Audience, Resource};
-use crate::services::{ServiceFact, octets};
+use crate::services::ServiceFact;
 use crate::workloads::{Member, port_list};
 use crate::world::World;
 use ambit_api::{type_urls, workload as pb};

@@ -2,9 +2,9 @@
 //! In: Gateway objects, their pods and services. Out: where each is reached and whom it serves.
 //! Source: `gateway.networking.k8s.io/v1 Gateway`; Istio's waypoint conversion.
 
+use crate::octets::octets;
+use crate::pods;
 use crate::selector::{Labels, label};
-use crate::services::octets;
-use crate::workloads;
 use crate::world::{Name, World};
 use ambit_api::{labels, ports, workload as pb};
 use ambit_crds::Resource;
@@ -57,7 +57,7 @@ fn one<'a>(
     object: &'a Resource<GatewaySpec, GatewayStatus>,
 ) -> GatewayFact<'a> {
     let ours = is_ours(&object.spec);
-    let ready = ours && world.gateway_pods(name).any(workloads::ready);
+    let ready = ours && world.gateway_pods(name).any(pods::ready);
     GatewayFact {
         object,
         name,

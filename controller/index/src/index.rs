@@ -3,9 +3,9 @@
 use crate::config::MeshConfig;
 use crate::derive::{Memory, derive};
 use crate::plan::{Plan, Wanted};
+use crate::pods;
 use crate::resource::{ResourceChange, Resources};
 use crate::statuses::Condition;
-use crate::workloads;
 use crate::world::{World, name_of};
 use ambit_crds::{Object, ObjectKey};
 use std::collections::BTreeMap;
@@ -121,9 +121,9 @@ impl Index {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
                 uid: pod.metadata.uid.clone().unwrap_or_default(),
-                service_account: workloads::account(spec).to_owned(),
+                service_account: pods::account(spec).to_owned(),
                 node: spec.node_name.clone().unwrap_or_default(),
-                ended: workloads::ended(pod),
+                ended: pods::ended(pod),
             })
         })
     }

@@ -4,8 +4,8 @@
 //! oldest object of a scope wins. DISABLE counts as PERMISSIVE.
 //! Source: istio/api security/v1 PeerAuthentication; Istio's ambient conversion.
 
-use crate::derive::Out;
-use crate::policies::encode::{self, put};
+use crate::encode::{self, put};
+use crate::out::Out;
 use crate::selector::{self, Labels};
 use crate::statuses::Condition;
 use crate::world::{World, name_of};

@@ -4,10 +4,9 @@
 //! an ALLOW rule with an L7 attribute is left out (stricter), a DENY rule loses the attribute.
 //! Source: istio/api security/v1 AuthorizationPolicy; Istio's ambient conversion.
 
-pub(crate) mod encode;
 mod rules;
 
-use crate::derive::Out;
+use crate::out::Out;
 use crate::peer_authentication::PeerModes;
 use crate::selector::{self, Labels};
 use crate::statuses::Condition;
@@ -138,7 +137,7 @@ fn one<'a>(
         rules: converted.rules,
         ..Default::default()
     };
-    encode::put(out, message);
+    crate::encode::put(out, message);
     labels.map(|labels| Selecting {
         namespace,
         labels,

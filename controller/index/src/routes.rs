@@ -11,8 +11,8 @@ mod http_route;
 mod parts;
 mod virtual_service;
 
-use crate::derive::Out;
 use crate::gateways::GatewayFact;
+use crate::out::Out;
 use crate::resource::{Audience, Resource};
 use crate::services::{PortFact, ServiceFact};
 use crate::statuses::Condition;

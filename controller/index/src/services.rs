@@ -3,7 +3,8 @@
 //! resource each, and a [`ServiceFact`] for workloads and routes.
 //! Source: `Service.spec`; Istio's service conversion.
 
-use crate::derive::Out;
+use crate::octets::octets;
+use crate::out::Out;
 use crate::ports;
 use crate::resource::{Audience, Resource};
 use crate::selector::{Labels, label};
@@ -231,12 +232,4 @@ fn load_balancing(
         mode: mode.into(),
         health_policy: health.into(),
     })
-}
-
-/// An address as the wire carries it.
-pub(crate) fn octets(ip: IpAddr) -> Vec<u8> {
-    match ip {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
 }

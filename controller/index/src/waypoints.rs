@@ -131,13 +131,15 @@ impl<'g> Waypoints<'g> {
             message,
             refuse: required.then(refuse).flatten(),
         };
+        let once_bound = || self.seen.contains(&key) || before().as_deref() == Some(&key);
+        let lost = |how: &str| Resolution::Unusable {
+            reason: GONE,
+            message: format!("waypoint {key} {how}; traffic is refused"),
+            refuse: refuse(),
+        };
         let Some(fact) = self.gateways.get(&gateway) else {
-            if self.seen.contains(&key) || before().as_deref() == Some(&key) {
-                return Resolution::Unusable {
-                    reason: GONE,
-                    message: format!("waypoint {key} is gone; traffic is refused"),
-                    refuse: refuse(),
-                };
+            if once_bound() {
+                return lost("is gone");
             }
             return unusable(
                 "WaypointIsNotReady",
@@ -171,6 +173,8 @@ impl<'g> Waypoints<'g> {
                 gateway: key,
                 address: address.clone(),
             }),
+            // Deleted and made again: until the new one is ready it is as gone as before.
+            None if once_bound() => lost("was in place and is not ready again"),
             None => unusable("WaypointIsNotReady", format!("waypoint {key} is not ready")),
         }
     }

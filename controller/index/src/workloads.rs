@@ -5,12 +5,14 @@
 
 mod names;
 
-use crate::derive::Out;
+use crate::octets::octets;
+use crate::out::Out;
+use crate::pods::{account, ended, ready};
 use crate::policies::Attachments;
 use crate::ports;
 use crate::resource::{Audience, Resource};
 use crate::selector::{self, Labels, label};
-use crate::services::{ServiceFact, octets};
+use crate::services::ServiceFact;
 use crate::waypoints::{Resolution, Traffic, Waypoints};
 use crate::world::World;
 use ambit_api::{labels, type_urls, workload as pb};
@@ -54,30 +56,6 @@ pub(crate) fn derive<'a>(context: &Context<'_, 'a>, out: &mut Out) -> Vec<Member
             one(context, services, (namespace, name), pod, out)
         })
         .collect()
-}
-
-/// Whether the pod has ended (`status.phase` Succeeded or Failed).
-pub(crate) fn ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-/// Whether it takes traffic: Ready and not being deleted.
-pub(crate) fn ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let ready = conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c.type_ == "Ready" && c.status == "True");
-    ready && pod.metadata.deletion_timestamp.is_none()
-}
-
-/// Service account, `default` when unset.
-pub(crate) fn account(spec: &PodSpec) -> &str {
-    spec.service_account_name
-        .as_deref()
-        .filter(|name| !name.is_empty())
-        .unwrap_or("default")
 }
 
 fn one<'a>(

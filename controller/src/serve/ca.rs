@@ -6,11 +6,11 @@ use super::Authority;
 use super::xds::bearer;
 use crate::facts::SharedFacts;
 use crate::metrics::Metrics;
-use crate::watch::chain;
 use ambit_api::ca::{IstioCertificateRequest, IstioCertificateResponse};
 use ambit_ca::csr;
 use ambit_identity::rpc::istio_certificate_service_server::IstioCertificateService;
 use ambit_model::SpiffeId;
+use ambit_runtime::causes::causes;
 use prost_types::value::Kind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -44,7 +44,7 @@ impl IstioCertificateService for CaService {
         let authenticator = &self.authority.authenticator;
         let caller = authenticator
             .authenticate_header(bearer(request.metadata()), now)
-            .map_err(|error| refused("token", chain(&error)))?;
+            .map_err(|error| refused("token", causes(&error)))?;
         let message = request.into_inner();
         let asked = impersonated(&message).map_err(|error| refused("identity", error))?;
         let facts = self.facts.load();
@@ -55,7 +55,7 @@ impl IstioCertificateService for CaService {
             .map_err(|denial| refused(denial.reason(), denial.to_string()))?;
         let key = csr::public_key(&message.csr).map_err(|error| {
             self.metrics.ca_refused("csr");
-            tracing::warn!(src.addr = ?peer, identity = %id, error = %chain(&error), "request not signed");
+            tracing::warn!(src.addr = ?peer, identity = %id, error = %causes(&error), "request not signed");
             Status::invalid_argument("the certificate request cannot be signed")
         })?;
         let asked = Duration::from_secs(u64::try_from(message.validity_duration).unwrap_or(0));
@@ -65,7 +65,7 @@ impl IstioCertificateService for CaService {
             .sign(&id, &key, asked, now)
             .map_err(|error| {
                 self.metrics.ca_refused("sign");
-                tracing::error!(identity = %id, error = %chain(&error), "certificate not signed");
+                tracing::error!(identity = %id, error = %causes(&error), "certificate not signed");
                 Status::internal("the certificate cannot be signed")
             })?;
         self.metrics.issued.inc();
@@ -86,7 +86,7 @@ fn impersonated(message: &IstioCertificateRequest) -> Result<Option<SpiffeId>, S
     match value {
         None | Some(Kind::NullValue(_)) => Ok(None),
         Some(Kind::StringValue(text)) if text.is_empty() => Ok(None),
-        Some(Kind::StringValue(text)) => text.parse().map(Some).map_err(|error| chain(&error)),
+        Some(Kind::StringValue(text)) => text.parse().map(Some).map_err(|error| causes(&error)),
         Some(_) => Err(format!("{IMPERSONATED} is not a string")),
     }
 }

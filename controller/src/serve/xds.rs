@@ -2,7 +2,7 @@
 
 use super::Authority;
 use crate::facts::SharedFacts;
-use crate::watch::chain;
+use ambit_runtime::causes::causes;
 use ambit_xds::{Authorizer, Caller, Denied, Role};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,7 +22,7 @@ impl Authorizer for XdsAuthorizer {
         let caller = authenticator
             .authenticate_header(header, SystemTime::now())
             .map_err(|error| Denied::Unauthenticated {
-                reason: chain(&error),
+                reason: causes(&error),
             })?;
         let account = caller.service_account.to_string();
         let role = if self

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
-pub mod causes;
 pub mod cni_server;
 pub mod config;
 pub mod counters;

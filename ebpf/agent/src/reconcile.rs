@@ -26,7 +26,6 @@ use ambit_runtime::tasks;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::causes::causes;
 use crate::counters::Counters;
 use crate::enroll::execute::{Executor, StepError};
 use crate::enroll::plan::{Desired, Membership, Offer, Quiet, Step, plan, roll_back};
@@ -38,6 +37,7 @@ use crate::facts::Seen;
 use crate::journal::Journal;
 use crate::proxy::Sessions;
 use crate::view::View;
+use ambit_runtime::causes::causes;
 
 /// The state of the reconcile task.
 #[derive(Debug)]

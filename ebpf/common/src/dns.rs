@@ -5,8 +5,8 @@
 //! 127.53.0.`i`, so one socket may ask several servers and nothing has to be remembered.
 
 use crate::address::Endpoint;
-use crate::connect::{Decision, Facts};
 use crate::counter::Counter;
+use crate::facts::{Decision, Facts};
 use crate::names::size;
 use crate::ports;
 
@@ -63,7 +63,7 @@ const fn index_of_word(word: u32) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::address::Address;
-    use crate::connect::Transport;
+    use crate::facts::Transport;
     use core::net::{IpAddr, Ipv4Addr};
 
     fn query(ip: &str, nameserver: Option<u32>) -> Facts {

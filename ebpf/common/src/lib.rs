@@ -12,6 +12,7 @@ mod address;
 pub mod connect;
 mod counter;
 pub mod dns;
+mod facts;
 mod keys;
 mod marks;
 pub mod names;
@@ -21,6 +22,7 @@ pub mod steer;
 
 pub use address::{Address, Endpoint};
 pub use counter::Counter;
+pub use facts::{Decision, Facts, Transport};
 pub use keys::{CgroupEntry, EXCLUDED_PORTS, Enrolled, ExcludedKey, ExcludedPorts, ProbeKey};
 pub use marks::Mark;
 pub use options::PodOptions;

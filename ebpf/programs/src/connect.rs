@@ -6,7 +6,8 @@
 use crate::context::{device_and_mark, endpoint4, endpoint6, replace4, replace6, transport};
 use crate::maps;
 use crate::socket::{ALLOW, clear_device, refuse, set_mark};
-use ambit_ebpf_common::connect::{Decision, Facts, Transport, decide};
+use ambit_ebpf_common::connect::decide;
+use ambit_ebpf_common::{Decision, Facts, Transport};
 use ambit_ebpf_common::{Counter, Endpoint, Role, dns, ports};
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};

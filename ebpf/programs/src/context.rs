@@ -5,7 +5,7 @@
 //! accesses into one through a computed context pointer, which the verifier refuses.
 //! `user_port` of `bpf_sock_addr` is a big-endian u16 in the low half.
 
-use ambit_ebpf_common::connect::Transport;
+use ambit_ebpf_common::Transport;
 use ambit_ebpf_common::{Address, Endpoint};
 use aya_ebpf::bindings::bpf_sock_addr;
 use core::ptr::{read_volatile, write_volatile};

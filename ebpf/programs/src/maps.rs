@@ -3,7 +3,7 @@
 //! In: keys. Out: answers. Owned by the kernel, pinned by name; user space writes all of them but
 //! `PROBES`, `PROBE_SOCKETS` and `COUNTERS`. The names are those of `ambit_ebpf_common::names::map`.
 
-use ambit_ebpf_common::connect::Transport;
+use ambit_ebpf_common::Transport;
 use ambit_ebpf_common::names::size;
 use ambit_ebpf_common::{
     Address, CgroupEntry, Counter, Endpoint, Enrolled, ExcludedKey, ExcludedPorts, MAX_SLOTS,

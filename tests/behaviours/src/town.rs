@@ -45,7 +45,9 @@ pub async fn town() -> Result<Option<Town>> {
     }
     let turn = TURN.lock().await;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let lab = Lab::builder(&format!("town{count}-{}", std::process::id())).up().await?;
+    let lab = Lab::builder(&format!("town{count}-{}", std::process::id()))
+        .up()
+        .await?;
     lab.apply("town", include_str!("town.yaml"))?;
     lab.pods_ready(SOON).await?;
     let town = Town { lab, _turn: turn };
@@ -102,7 +104,10 @@ impl Town {
     /// # Errors
     /// The pod has no address.
     pub fn address(&self, namespace: &str, pod: &str) -> Result<SocketAddr> {
-        let ip = self.lab.pod_address(namespace, pod).context("the pod has no address")?;
+        let ip = self
+            .lab
+            .pod_address(namespace, pod)
+            .context("the pod has no address")?;
         Ok(SocketAddr::new(ip.into(), PORT))
     }
 

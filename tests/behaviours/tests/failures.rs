@@ -1,10 +1,9 @@
 //! What happens when a part of a node is away: ARCHITECTURE.md, "When something is missing".
 
-use ambit_behaviours::town::{ECHO, OUTSIDE, SOON, TOWN, Town, node, town};
-use ambit_harness::client::TcpSummary;
-use ambit_harness::lab::{DaemonKind, finish};
-use ambit_harness::{netns, until};
-use anyhow::{Context, Result, ensure};
+use ambit_behaviours::town::{OUTSIDE, SOON, TOWN, node, town};
+use ambit_harness::lab::DaemonKind;
+use ambit_harness::until;
+use anyhow::{Result, ensure};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_agent_and_ztunnel_connections_are_refused_and_never_plain() -> Result<()> {
@@ -83,11 +82,11 @@ async fn a_ztunnel_started_without_the_controller_stays_unready_and_refuses() ->
     ztunnel.start().await?;
     let summary = town.connections(3).await?;
     ensure!(summary.connected == 0, "{summary:?}");
-    let ready = town
-        .lab
-        .page(node(1), 15021, "/healthz/ready")
-        .await;
-    ensure!(ready.is_ok_and(|text| text.starts_with("not ready")), "unready");
+    let ready = town.lab.page(node(1), 15021, "/healthz/ready").await;
+    ensure!(
+        ready.is_ok_and(|text| text.starts_with("not ready")),
+        "unready"
+    );
     town.start(DaemonKind::Controller).await?;
     town.lab.daemon_ready(&ztunnel).await?;
     town.works("echo").await?;

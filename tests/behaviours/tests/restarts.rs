@@ -62,13 +62,26 @@ async fn so_they_do_after_the_agent_was_killed_and_restarted_first() -> Result<(
     }
     let lab = joined("azkill").await?;
     let to = echo(&lab).await?;
+    let node = NodeNumber::new(1);
     let agent = lab
-        .daemon(DaemonKind::Agent(NodeNumber::new(1)))
+        .daemon(DaemonKind::Agent(node))
         .context("no agent")?
         .clone();
+    let before = enrolled(&lab, node).await?;
     agent.kill().await;
     agent.start().await?;
     lab.daemon_ready(&agent).await?;
+    until(
+        "the agent has its pods and their listeners back",
+        SOON,
+        || async {
+            match enrolled(&lab, node).await {
+                Ok(again) if again == before => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        },
+    )
+    .await?;
     connects_survive_a_ztunnel_restart(&lab, to).await
 }
 
@@ -168,6 +181,13 @@ async fn connects_survive_a_ztunnel_restart(lab: &Lab, to: SocketAddr) -> Result
         "in plaintext: {seen:?}"
     );
     Ok(())
+}
+
+/// Enrolled pods of a node and proxies connected to its agent, as the agent counts them.
+async fn enrolled(lab: &Lab, node: NodeNumber) -> Result<(f64, f64)> {
+    let metrics = lab.agent_metrics(node).await?;
+    let pods = metrics.sum("ambit_pods", &[("state", "enrolled")]);
+    Ok((pods, metrics.sum("ambit_zds_connections", &[])))
 }
 
 /// Connections in the accept queues of the client pod's outbound listeners.

@@ -1,16 +1,17 @@
 //! The floor: what a relay of bytes costs at best, with and without encryption.
 //! In: routes. Out: connections relayed, nothing else: no mux, no handshake, no policy, no telemetry.
-//! Two relays stand in a row, one in each pod's namespace, as two node proxies do. Each connection has a
-//! blocking thread per direction and the largest buffers that pay; threads and buffers outlive connections.
-//! The sealed floor turns bytes into records as large as TLS 1.3 has, sixteen for each system call.
+//! Two relays stand in a row, one in each pod's namespace, as two node proxies do. Each route has the design
+//! that costs least for what it carries: bulk a blocking thread per direction with the largest buffers that
+//! pay and sixteen records for each system call, small messages one event loop.
 
 mod buffers;
 mod copy;
+mod events;
 mod pair;
 mod record;
 mod sealed;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::sync::atomic::AtomicUsize;
 
@@ -26,9 +27,12 @@ pub(crate) struct Args {
     /// What it does to the bytes
     #[arg(long, value_enum)]
     mode: Mode,
-    /// `LISTEN=CONNECT`; may be repeated
-    #[arg(long = "route", required = true)]
-    routes: Vec<Route>,
+    /// `LISTEN=CONNECT` of bulk streams
+    #[arg(long)]
+    bulk: Route,
+    /// `LISTEN=CONNECT` of connections with small messages
+    #[arg(long)]
+    messages: Route,
 }
 
 /// What a relay does to the bytes of the connections it accepts.
@@ -85,23 +89,51 @@ impl std::fmt::Display for Route {
 /// # Errors
 /// A port is taken.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let bulk = listen(&args.bulk)?;
+    bulk.set_nonblocking(false)?;
     let buffers = Buffers::default();
-    let mut doors = Vec::new();
-    for route in &args.routes {
-        let listener = ListenSpec::new(route.listen).tcp(None)?;
-        listener.set_nonblocking(false)?;
-        doors.push(Door {
-            listener,
-            connect: route.connect,
-            mode: args.mode,
-            idle: AtomicUsize::new(0),
-            buffers: &buffers,
-        });
-    }
+    let door = Door {
+        listener: bulk,
+        connect: args.bulk.connect,
+        mode: args.mode,
+        idle: AtomicUsize::new(0),
+        buffers: &buffers,
+    };
+    let messages = listen(&args.messages)?;
     std::thread::scope(|scope| {
-        for door in &doors {
-            door.open(scope);
+        door.open(scope);
+        events::serve(messages, args.messages.connect, args.mode)
+    })
+}
+
+fn listen(route: &Route) -> anyhow::Result<TcpListener> {
+    Ok(ListenSpec::new(route.listen).tcp(None)?)
+}
+
+/// What a direction does.
+#[derive(Clone, Copy)]
+enum Work {
+    Copy,
+    Seal,
+    Open,
+}
+
+impl Mode {
+    /// From where it accepted to where it connected.
+    fn front(self) -> Work {
+        match self {
+            Self::Plain => Work::Copy,
+            Self::Seal => Work::Seal,
+            Self::Open => Work::Open,
         }
-    });
-    Ok(())
+    }
+
+    /// And back.
+    fn rear(self) -> Work {
+        match self {
+            Self::Plain => Work::Copy,
+            Self::Seal => Work::Open,
+            Self::Open => Work::Seal,
+        }
+    }
 }

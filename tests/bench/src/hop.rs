@@ -14,10 +14,30 @@ use std::time::Duration;
 use ambit_harness::Lab;
 use ambit_harness::process::Spec;
 use anyhow::{Context, ensure};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use client::{Kind, Said};
 use echo::Echo;
 use site::Site;
+
+/// Puts this thread, and those it starts, on one processor: client and listener take turns there, so that
+/// the rate tells what a hop costs and not where the scheduler happened to put them.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn pin() -> nix::Result<()> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this)?;
+    let mut numbers = 0..CpuSet::count();
+    let mut first = CpuSet::new();
+    first.set(
+        numbers
+            .find(|n| allowed.is_set(*n) == Ok(true))
+            .unwrap_or(0),
+    )?;
+    sched_setaffinity(this, &first)
+}
 
 /// The two sites.
 pub(crate) struct Hop {

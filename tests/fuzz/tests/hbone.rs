@@ -12,7 +12,10 @@ fn text(bytes: &[u8]) -> String {
 
 fuzz!(hbone_authority, |bytes| {
     if let Ok(authority) = text(bytes).parse::<Authority>() {
-        let again: Authority = authority.to_string().parse().expect("what is printed parses");
+        let again: Authority = authority
+            .to_string()
+            .parse()
+            .expect("what is printed parses");
         assert_eq!(again, authority);
     }
 });
@@ -33,7 +36,10 @@ fuzz!(hbone_connect, |bytes| {
     // `method authority\nname: value…`, as the h2 layer would hand it over.
     let text = text(bytes);
     let mut lines = text.lines();
-    let (method, authority) = lines.next().and_then(|l| l.split_once(' ')).unwrap_or_default();
+    let (method, authority) = lines
+        .next()
+        .and_then(|l| l.split_once(' '))
+        .unwrap_or_default();
     let mut request = http::Request::builder().method(method).uri(authority);
     for (name, value) in lines.filter_map(|l| l.split_once(": ")) {
         request = request.header(name, value);

@@ -3,8 +3,12 @@
 use ambit_fuzz::fuzz;
 
 fuzz!(object, |bytes| {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(value) = serde_saphyr::from_str::<serde_json::Value>(text) else { return };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(value) = serde_saphyr::from_str::<serde_json::Value>(text) else {
+        return;
+    };
     if let Ok(object) = ambit_crds::Object::parse(value) {
         let _ = ambit_crds::validate(&object);
     }

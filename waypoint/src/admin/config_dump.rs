@@ -95,7 +95,7 @@ fn certificate(secret: &SecretSnapshot) -> Value {
         "serialNumber": svid.map(|s| s.serial()),
         "validFrom": svid.map(|s| seconds(s.not_before())),
         "expirationTime": svid.map(|s| seconds(s.not_after())),
-        "error": secret.state.error.as_ref().map(|e| ambit_telemetry::logging::chain(&**e)),
+        "error": secret.state.error.as_ref().map(|e| ambit_runtime::causes::causes(&**e)),
     })
 }
 

@@ -15,8 +15,8 @@ use ambit_model::route::{HttpRoute, WeightedCluster};
 use ambit_routing::http::matching::PathMatched;
 use ambit_routing::http::select;
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -40,19 +40,12 @@ pub(crate) async fn run(
     let deadline = Deadline::after(route.timeout);
     let cluster = select::weighted(clusters, &mut *worker.rng());
     let cluster = cluster.ok_or(gave_up(Failure::NoDestination))?;
-    headers::strip_hop_by_hop(&mut parts.headers);
-    let client = &record.downstream.identity;
-    headers::stamp(
+    prepare(
+        record,
+        (route, cluster, matched),
+        &mut line,
         &mut parts.headers,
-        client,
-        &worker.me.identity,
-        &mut *worker.rng(),
     );
-    record.request_id(&parts.headers);
-    header_ops::request(route, cluster, &mut line, &mut parts.headers);
-    if let Some(new) = &route.rewrite {
-        rewrite::apply(new, matched, &mut line, &mut parts.headers);
-    }
     let keep = route.retry.is_some() || !route.mirrors.is_empty();
     let body = Recording::new(body, keep);
     record.body(&body);
@@ -97,6 +90,25 @@ pub(crate) async fn run(
         ended: false,
     };
     Ok(Response::from_parts(head, Body::new(passing)))
+}
+
+/// Makes a received head one that may be forwarded, changed as the route says.
+pub(super) fn prepare(
+    record: &Record,
+    (route, cluster, matched): (&HttpRoute, &WeightedCluster, PathMatched),
+    line: &mut Line,
+    headers: &mut HeaderMap,
+) {
+    let worker = &record.downstream.worker;
+    headers::strip_hop_by_hop(headers);
+    let (client, us) = (&record.downstream.identity, &worker.me.identity);
+    headers::stamp(headers, client, us, &mut *worker.rng());
+    record.request_id(headers);
+    if let Some(new) = &route.rewrite {
+        rewrite::apply(new, matched, line, headers);
+    }
+    // After the rewrite: a `Host` that is set by name is meant more than one for all destinations.
+    header_ops::request(route, cluster, line, headers);
 }
 
 /// A response body on its way from the upstream to the client.

@@ -3,9 +3,9 @@
 //! the upstream's refusal. Each upgrade has an upstream connection of its own and is tried once.
 //! Spec: RFC 9110 section 7.8, RFC 6455.
 
-use super::server;
+use super::{forward, server};
+use crate::filters::header_ops;
 use crate::filters::retry::GaveUp;
-use crate::filters::{header_ops, rewrite};
 use crate::message::body::{Body, BodyError, Recording};
 use crate::message::headers;
 use crate::message::line::Line;
@@ -88,19 +88,12 @@ pub(crate) async fn run(
         .ok_or(gave_up(Failure::UpgradeRefused))?;
     let cluster = select::weighted(clusters, &mut *worker.rng());
     let cluster = cluster.ok_or(gave_up(Failure::NoDestination))?;
-    headers::strip_hop_by_hop(&mut parts.headers);
-    let client = &record.downstream.identity;
-    headers::stamp(
+    forward::prepare(
+        record,
+        (route, cluster, matched),
+        &mut line,
         &mut parts.headers,
-        client,
-        &worker.me.identity,
-        &mut *worker.rng(),
     );
-    record.request_id(&parts.headers);
-    header_ops::request(route, cluster, &mut line, &mut parts.headers);
-    if let Some(new) = &route.rewrite {
-        rewrite::apply(new, matched, &mut line, &mut parts.headers);
-    }
     line.write(&mut parts, Version::HTTP_11);
     ask(&mut parts.headers, &protocol);
     let (target, active) =

@@ -5,8 +5,8 @@
 use super::stream;
 use crate::worker::Worker;
 use ambit_hbone::io::{Settings, accept};
+use ambit_runtime::causes::causes;
 use ambit_runtime::tasks::TaskGroup;
-use ambit_telemetry::logging::chain;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -82,7 +82,7 @@ async fn tunnel(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, handshake:
         Ok(tunnel) => tunnel,
         Err(error) => {
             worker.series.tunnels_refused.inc();
-            tracing::debug!(src.addr = %peer, error = chain(&error), "no tunnel");
+            tracing::debug!(src.addr = %peer, error = causes(&error), "no tunnel");
             return;
         }
     };
@@ -96,6 +96,6 @@ async fn tunnel(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, handshake:
         stream::serve(serving.clone(), (peer, identity.clone()), incoming)
     });
     if let Err(error) = served.await {
-        tracing::debug!(src.addr = %peer, error = chain(&error), "tunnel ended");
+        tracing::debug!(src.addr = %peer, error = causes(&error), "tunnel ended");
     }
 }

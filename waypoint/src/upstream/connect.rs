@@ -82,7 +82,7 @@ async fn tunnelled(
             tracing::debug!(
                 dst.addr = %target.address,
                 workload = %target.workload.uid,
-                error = ambit_telemetry::logging::chain(&error),
+                error = ambit_runtime::causes::causes(&error),
                 "no stream to the endpoint"
             );
             Err(failure)
@@ -98,7 +98,7 @@ fn tcp_failure(target: &Target, error: &TcpError) -> ConnectFailure {
     tracing::debug!(
         dst.addr = %target.address,
         workload = %target.workload.uid,
-        error = ambit_telemetry::logging::chain(error),
+        error = ambit_runtime::causes::causes(error),
         "no connection to the endpoint"
     );
     match error {

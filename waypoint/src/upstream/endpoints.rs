@@ -12,6 +12,7 @@ use ambit_model::route::Cluster;
 use ambit_model::service::Service;
 use ambit_model::workload::{Health, TunnelProtocol, Workload};
 use ambit_routing::http::balance::{Candidate, Turn, pick};
+use ambit_routing::http::select::INVALID_BACKEND;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,7 +49,10 @@ pub(crate) fn choose(
     tried: &[WorkloadUid],
 ) -> Result<(Target, Active), Failure> {
     let view = upstreams.state.load();
-    let cluster = view.cluster(name).ok_or(Failure::NoCluster)?;
+    let cluster = view.cluster(name).ok_or(match name.as_str() {
+        INVALID_BACKEND => Failure::InvalidBackend,
+        _ => Failure::NoCluster,
+    })?;
     let mut balance = upstreams.balance.borrow_mut();
     let mut targets: SmallVec<[(Arc<Workload>, SocketAddr); 16]> = SmallVec::new();
     let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();

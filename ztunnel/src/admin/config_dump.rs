@@ -243,7 +243,7 @@ fn certificate(secret: &SecretSnapshot) -> Value {
     let state = match (&secret.state.svid, &secret.state.error) {
         (Some(_), _) => "Available".to_owned(),
         (None, Some(error)) => {
-            format!("Unavailable: {}", ambit_telemetry::logging::chain(&**error))
+            format!("Unavailable: {}", ambit_runtime::causes::causes(&**error))
         }
         (None, None) => "Initializing".to_owned(),
     };

@@ -17,7 +17,7 @@ pub(super) fn change(levels: &Levels, request: &Request) -> Reply {
         Ok(()) => Reply::text(format!("current log level is {}\n", levels.current())),
         Err(error) => Reply::error(
             StatusCode::BAD_REQUEST,
-            ambit_telemetry::logging::chain(&error) + "\n",
+            ambit_runtime::causes::causes(&error) + "\n",
         ),
     }
 }

@@ -177,7 +177,7 @@ impl PodTable {
         match PodSockets::open(&pod, &self.settings.open) {
             Ok(sockets) => self.serve(uid, pod, sockets).await,
             Err(error) => {
-                let error = ambit_telemetry::logging::chain(&error);
+                let error = ambit_runtime::causes::causes(&error);
                 self.pending.insert(uid.to_owned(), pod);
                 self.metrics.pending.set(count(self.pending.len()));
                 Reply::Failed(error)

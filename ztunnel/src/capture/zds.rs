@@ -28,7 +28,7 @@ pub async fn run(path: PathBuf, mut table: PodTable, gate: Gate, mut drain: Watc
         if synced {
             pause = FIRST_PAUSE;
         }
-        let source = ambit_telemetry::logging::chain(&error);
+        let source = ambit_runtime::causes::causes(&error);
         tracing::warn!(error = source, retry = ?pause, "no connection to the agent");
         tokio::select! {
             _ = drain.signalled() => return,

@@ -143,7 +143,7 @@ async fn answer(
             dns.failures.get_or_create(&labels).inc();
             tracing::debug!(
                 name = question.name(),
-                error = ambit_telemetry::logging::chain(&error),
+                error = ambit_runtime::causes::causes(&error),
                 "dns query failed upstream"
             );
             question.server_failure()

@@ -12,7 +12,7 @@ use crate::outcome::Failure;
 use crate::pod::Pod;
 use crate::relayed;
 use crate::worker::Worker;
-use ambit_hbone::io::{self, Incoming, ServerTunnel};
+use ambit_hbone::io::{self, Incoming, ServerTunnel, TunnelError};
 use ambit_hbone::wire::{Authority, Baggage, ConnectRequest, Host};
 use ambit_model::ids::{Generation, NetworkId, SpiffeId};
 use ambit_net::original_dst;
@@ -44,10 +44,26 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted, stop: 
         local,
         identity: tunnel.peer().clone(),
     });
+    labels::peer(&mut facts, tunnel.peer());
+    let facts = Rc::new(facts);
+    let tunnel = tunnel.on_refused({
+        let (worker, facts) = (worker.clone(), facts.clone());
+        move |refused| {
+            let failure = Failure::PeerStream(refused);
+            flow::refused(&worker.books, &facts, Instant::now(), &failure);
+        }
+    });
     let handle = |incoming| serve_stream(worker.clone(), pod.clone(), from.clone(), incoming);
-    if let Err(error) = tunnel.serve(stopped(stop), handle).await {
-        let error = ambit_telemetry::logging::chain(&error);
-        tracing::debug!(src.addr = %peer, src.identity = %from.identity, error, "tunnel ended");
+    match tunnel.serve(stopped(stop), handle).await {
+        Ok(()) => {}
+        // Its streams have said so, each for itself.
+        Err(error @ TunnelError::Mux(_)) => {
+            let error = ambit_runtime::causes::causes(&error);
+            tracing::debug!(src.addr = %peer, src.identity = %from.identity, error, "tunnel ended");
+        }
+        Err(error) => {
+            flow::refused(&worker.books, &facts, started, &Failure::PeerTunnel(error));
+        }
     }
 }
 

@@ -46,9 +46,14 @@ pub fn source(
     }
 }
 
+/// TLS has proved who the client is.
+pub fn peer(facts: &mut Facts, peer: &SpiffeId) {
+    facts.labels.source.principal = Some(peer.clone());
+}
+
 /// TLS has proved both ends.
 pub fn proved(facts: &mut Facts, own: &SpiffeId, peer: &SpiffeId) {
-    facts.labels.source.principal = Some(peer.clone());
+    self::peer(facts, peer);
     facts.labels.destination.principal = Some(own.clone());
     facts.labels.security = SecurityPolicy::MutualTls;
 }

@@ -1,6 +1,6 @@
 use super::*;
 use ambit_net::relay::ResetCode;
-use ambit_telemetry::logging::chain;
+use ambit_runtime::causes::causes;
 use std::time::Duration;
 
 fn dial(kind: io::ErrorKind) -> DialError {
@@ -27,7 +27,7 @@ fn check(cases: Vec<Case>) {
         let verdict = failure.verdict();
         let got = (verdict.flags, verdict.status.as_u16(), verdict.reason);
         assert_eq!(got, (flags, status, reason), "{failure:?}");
-        assert!(chain(&failure).contains(text), "{}", chain(&failure));
+        assert!(causes(&failure).contains(text), "{}", causes(&failure));
     }
 }
 

@@ -10,6 +10,7 @@ use ambit_model::convert::{self, ConvertError};
 use ambit_model::snapshot::{Change, Synced};
 use ambit_runtime::readiness::Gate;
 use ambit_xds::{Handler, Rejection, ResourceUpdate, Update};
+use prometheus_client::metrics::counter::Counter;
 use prost::Message as _;
 use std::sync::Arc;
 
@@ -18,12 +19,18 @@ use std::sync::Arc;
 pub struct Writer {
     state: Arc<State>,
     synced: Gate,
+    refused: Counter,
 }
 
 impl Writer {
-    /// The only writer of `state`; opens `synced` after the first full response of both types.
-    pub fn new(state: Arc<State>, synced: Gate) -> Self {
-        Self { state, synced }
+    /// The only writer of `state`; opens `synced` after the first full response of both types;
+    /// counts in `refused` what could not be used.
+    pub fn new(state: Arc<State>, synced: Gate, refused: Counter) -> Self {
+        Self {
+            state,
+            synced,
+            refused,
+        }
     }
 
     /// Types to subscribe to. Policies come first: a workload that names one which is not known yet
@@ -64,6 +71,8 @@ impl Handler for Writer {
             addresses,
             authorizations: !addresses,
         }));
+        let unusable = rejected.len() + update.malformed.len();
+        self.refused.inc_by(unusable as u64);
         let next = self.state.load().apply(changes);
         let complete = next.synced().complete();
         self.state.store(next);
@@ -134,7 +143,7 @@ mod tests {
     fn good_resources_of_a_bad_response_are_kept() {
         let state = State::new(ambit_model::Snapshot::default());
         let readiness = Readiness::new();
-        let mut writer = Writer::new(state.clone(), readiness.gate("state"));
+        let mut writer = Writer::new(state.clone(), readiness.gate("state"), Counter::default());
         let bad = resource("bad", vec![0xff]);
         let rejected = writer.apply(&update(
             type_urls::ADDRESS,

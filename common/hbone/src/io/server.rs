@@ -239,7 +239,11 @@ fn read(
     let head = ConnectRequest::read(&request);
     let body = request.into_body();
     match head {
-        Ok(request) => Ok(Incoming { request, respond, body }),
+        Ok(request) => Ok(Incoming {
+            request,
+            respond,
+            body,
+        }),
         Err(bad) => {
             answer(respond, StatusCode::BAD_REQUEST, BAD_REQUEST);
             Err(StreamRefused::Request(bad))
@@ -252,7 +256,9 @@ fn header_list(request: &Request<RecvStream>) -> usize {
     const OVERHEAD: usize = 32;
     let field = |name: usize, value: usize| name + value + OVERHEAD;
     let fields = request.headers().iter();
-    let fields: usize = fields.map(|(name, value)| field(name.as_str().len(), value.len())).sum();
+    let fields: usize = fields
+        .map(|(name, value)| field(name.as_str().len(), value.len()))
+        .sum();
     let authority = request.uri().authority().map_or(0, |a| a.as_str().len());
     fields + authority + request.uri().path().len()
 }

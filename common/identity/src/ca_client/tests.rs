@@ -64,15 +64,16 @@ async fn serve(name: &str, service: Service) -> Running {
         .unwrap()
         .self_signed(&key)
         .unwrap();
-    let mut config = rustls::ServerConfig::builder_with_provider(crate::tls::provider().clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![cert.der().clone()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
-        .unwrap();
+    let mut config =
+        rustls::ServerConfig::builder_with_provider(crate::provider::provider().clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![cert.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let tls = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

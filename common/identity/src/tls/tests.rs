@@ -3,8 +3,10 @@
 use super::*;
 use crate::authority::{CaError, SignRequest};
 use crate::in_process_ca::InProcessCa;
+use crate::provider::provider;
 use crate::{Authority, csr};
 use futures::future::BoxFuture;
+use rustls::ClientConfig;
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 

@@ -16,7 +16,10 @@ use ipnet::IpNet;
 /// The first field that is wrong. An unknown scope or action refuses the policy.
 pub fn from_proto(m: pb::Authorization) -> Result<Authorization, ConvertError> {
     if m.namespace.is_empty() || m.name.is_empty() {
-        return Err(ConvertError::new("name", "namespace and name must not be empty"));
+        return Err(ConvertError::new(
+            "name",
+            "namespace and name must not be empty",
+        ));
     }
     let unknown = |field: &str, value: i32| ConvertError::new(field, format!("{value} is unknown"));
     Ok(Authorization {
@@ -50,10 +53,14 @@ fn each<A, B>(
 }
 
 fn rule(field: &str, m: pb::Rule) -> Result<Rule, ConvertError> {
-    let clauses = each(m.clauses, &format!("{field}.clauses"), |f, c: pb::Clause| {
-        let matches = each(c.matches, &format!("{f}.matches"), one_match)?;
-        Ok(Clause { matches })
-    })?;
+    let clauses = each(
+        m.clauses,
+        &format!("{field}.clauses"),
+        |f, c: pb::Clause| {
+            let matches = each(c.matches, &format!("{f}.matches"), one_match)?;
+            Ok(Clause { matches })
+        },
+    )?;
     Ok(Rule { clauses })
 }
 
@@ -88,7 +95,12 @@ fn string(field: &str, m: pb::StringMatch) -> Result<StringMatch, ConvertError> 
 
 fn block(field: &str, m: pb::Address) -> Result<IpNet, ConvertError> {
     let address = ip(&format!("{field}.address"), &m.address)?;
-    let bad = || ConvertError::new(format!("{field}.length"), format!("{} is too long", m.length));
+    let bad = || {
+        ConvertError::new(
+            format!("{field}.length"),
+            format!("{} is too long", m.length),
+        )
+    };
     let length = u8::try_from(m.length).map_err(|_| bad())?;
     IpNet::new(address, length).map_err(|_| bad())
 }

@@ -17,7 +17,10 @@ pub fn from_proto(m: pb::Service) -> Result<Service, ConvertError> {
     let families = m.ip_families();
     let visibility = m.visibility();
     if m.namespace.is_empty() || m.hostname.is_empty() {
-        return Err(ConvertError::new("hostname", "namespace and hostname must not be empty"));
+        return Err(ConvertError::new(
+            "hostname",
+            "namespace and hostname must not be empty",
+        ));
     }
     let mut addresses = Vec::with_capacity(m.addresses.len());
     for (i, a) in m.addresses.into_iter().enumerate() {
@@ -28,7 +31,13 @@ pub fn from_proto(m: pb::Service) -> Result<Service, ConvertError> {
         let app_protocol = app_protocol(p.app_protocol());
         let service_port = port(&format!("ports[{i}].service_port"), p.service_port)?;
         let target_port = port(&format!("ports[{i}].target_port"), p.target_port)?;
-        ports.insert(service_port, ServicePort { target_port, app_protocol });
+        ports.insert(
+            service_port,
+            ServicePort {
+                target_port,
+                app_protocol,
+            },
+        );
     }
     Ok(Service {
         key: ServiceKey::new(&m.namespace, &m.hostname),

@@ -142,14 +142,20 @@ mod tests {
             ..Default::default()
         })
         .unwrap();
-        assert_eq!(w.identity.to_string(), "spiffe://cluster.local/ns/ns/sa/default");
+        assert_eq!(
+            w.identity.to_string(),
+            "spiffe://cluster.local/ns/ns/sa/default"
+        );
         assert_eq!((&*w.cluster_id, w.capacity), ("Kubernetes", 1));
     }
 
     #[test]
     fn bad_fields_are_named() {
         let case = |change: fn(&mut pb::Workload)| {
-            let mut m = pb::Workload { uid: "u".into(), ..Default::default() };
+            let mut m = pb::Workload {
+                uid: "u".into(),
+                ..Default::default()
+            };
             change(&mut m);
             from_proto(m).unwrap_err().field
         };
@@ -158,7 +164,10 @@ mod tests {
         assert_eq!(case(|m| m.tunnel_protocol = 2), "tunnel_protocol");
         assert_eq!(
             case(|m| {
-                let ports = vec![pb::Port { service_port: 70000, ..Default::default() }];
+                let ports = vec![pb::Port {
+                    service_port: 70000,
+                    ..Default::default()
+                }];
                 m.services.insert("a/b".into(), pb::PortList { ports });
             }),
             "services[a/b].ports[0].service_port"

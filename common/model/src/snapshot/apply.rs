@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 /// One change of the mesh, already validated.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "lives only from conversion to apply")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives only from conversion to apply"
+)]
 pub enum Change {
     /// New or replaced workload.
     Workload(Workload),
@@ -163,9 +166,13 @@ impl Snapshot {
             }
             PolicyScope::Namespace => {
                 let namespace = policy.key.namespace.clone();
-                update(&mut self.namespace_policies, namespace, |keys: &mut Vec<_>| {
-                    keys.push(policy.key.clone());
-                });
+                update(
+                    &mut self.namespace_policies,
+                    namespace,
+                    |keys: &mut Vec<_>| {
+                        keys.push(policy.key.clone());
+                    },
+                );
             }
             PolicyScope::WorkloadSelector => {}
         }
@@ -218,4 +225,3 @@ where
         map.insert_mut(key.clone(), value);
     }
 }
-

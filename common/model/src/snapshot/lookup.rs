@@ -91,9 +91,7 @@ impl Snapshot {
         client_namespace: &str,
     ) -> Option<&'a Arc<Service>> {
         keys.filter_map(|key| self.service(key))
-            .filter(|s| {
-                s.visibility == Visibility::Public || &*s.key.namespace == client_namespace
-            })
+            .filter(|s| s.visibility == Visibility::Public || &*s.key.namespace == client_namespace)
             .min_by_key(|s| {
                 (
                     &*s.key.namespace != client_namespace,

@@ -7,7 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 fn wl(uid: &str, ip: [u8; 4], host: Option<&str>) -> Change {
     let services = host
         .map(|h| {
-            let ports = vec![pb::Port { service_port: 80, target_port: 8080, app_protocol: 0 }];
+            let ports = vec![pb::Port {
+                service_port: 80,
+                target_port: 8080,
+                app_protocol: 0,
+            }];
             [(format!("ns/{h}"), pb::PortList { ports })].into()
         })
         .unwrap_or_default();
@@ -32,7 +36,11 @@ fn svc(namespace: &str, host: &str, ip: [u8; 4], length: u32, canonical: bool) -
             address: ip.to_vec(),
             length: Some(length),
         }],
-        ports: vec![pb::Port { service_port: 80, target_port: 8080, app_protocol: 0 }],
+        ports: vec![pb::Port {
+            service_port: 80,
+            target_port: 8080,
+            app_protocol: 0,
+        }],
         canonical,
         ..Default::default()
     };
@@ -49,7 +57,10 @@ fn a_workload_address_wins_over_a_virtual_one() {
         svc("ns", "a", [10, 0, 0, 1], 32, true),
         wl("c//Pod/ns/p", [10, 0, 0, 1], None),
     ]);
-    assert!(matches!(s.lookup(&at([10, 0, 0, 1]), "ns"), Some(Found::Workload(_))));
+    assert!(matches!(
+        s.lookup(&at([10, 0, 0, 1]), "ns"),
+        Some(Found::Workload(_))
+    ));
 }
 
 #[test]

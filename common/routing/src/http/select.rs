@@ -3,6 +3,10 @@
 use ambit_model::route::WeightedCluster;
 use rand::Rng;
 
+/// Name of the cluster that stands for a destination that cannot be one: a request that would go
+/// there is answered with 500 (Gateway API v1, `HTTPRouteRule.backendRefs`).
+pub const INVALID_BACKEND: &str = "-/invalid/0";
+
 /// One of `clusters` by weight; `None` when all weights are 0 or there is none.
 pub fn weighted<'c>(
     clusters: &'c [WeightedCluster],

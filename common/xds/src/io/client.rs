@@ -7,6 +7,7 @@ use crate::io::server::MAX_MESSAGE;
 use crate::stub::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::wire::client_state::{ClientState, Rejection, Update};
 use ambit_api::discovery::{DeltaDiscoveryRequest, Node};
+use ambit_runtime::causes::causes;
 use rand::Rng;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -105,7 +106,14 @@ pub async fn run(config: ClientConfig, counters: Arc<ClientCounters>, mut handle
     let mut retry = FIRST_RETRY;
     loop {
         let mut progressed = false;
-        let end = stream(&config, &counters, &mut state, &mut handler, &mut progressed).await;
+        let end = stream(
+            &config,
+            &counters,
+            &mut state,
+            &mut handler,
+            &mut progressed,
+        )
+        .await;
         if progressed {
             retry = FIRST_RETRY;
         }
@@ -120,24 +128,13 @@ pub async fn run(config: ClientConfig, counters: Arc<ClientCounters>, mut handle
                     _ => &counters.connection_errors,
                 };
                 counter.fetch_add(1, Ordering::Relaxed);
-                warn!(error = chain(&error), retry_in = ?retry, "xds stream failed");
+                warn!(error = causes(&error), retry_in = ?retry, "xds stream failed");
             }
         }
         let jitter = rand::rng().random_range(0.8..1.2);
         tokio::time::sleep(retry.mul_f64(jitter)).await;
         retry = (retry * 2).min(LAST_RETRY);
     }
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 async fn stream(
@@ -163,7 +160,11 @@ async fn stream(
     }
     let request = with_metadata(config, ReceiverStream::new(receiver))?;
     let broke = |status| StreamError::Stream(Box::new(status));
-    let late = |_| broke(tonic::Status::deadline_exceeded("the server does not answer"));
+    let late = |_| {
+        broke(tonic::Status::deadline_exceeded(
+            "the server does not answer",
+        ))
+    };
     let mut responses = tokio::time::timeout(ANSWER, client.delta_aggregated_resources(request))
         .await
         .map_err(late)?
@@ -178,7 +179,12 @@ async fn stream(
         };
         let rejections = handler.apply(&update);
         for r in update.malformed.iter().chain(&rejections) {
-            warn!(resource = r.name, type_url = update.type_url, error = r.reason, "resource refused");
+            warn!(
+                resource = r.name,
+                type_url = update.type_url,
+                error = r.reason,
+                "resource refused"
+            );
         }
         let answer = state.answer(&update, nonce, &rejections);
         send(&sender, answer).await?;
@@ -213,7 +219,7 @@ fn count(counters: &ClientCounters, response: &ambit_api::discovery::DeltaDiscov
 }
 
 fn endpoint(config: &ClientConfig) -> Result<Endpoint, StreamError> {
-    let bad = |e: tonic::transport::Error| StreamError::Config(chain(&e));
+    let bad = |e: tonic::transport::Error| StreamError::Config(causes(&e));
     if !config.address.starts_with("https://") {
         // The token would travel in plain sight.
         let text = format!("{} is not an https:// address", config.address);

@@ -2,7 +2,8 @@
 //! In: a `watch` of resource sets, requests. Out: responses, at most one unanswered per type.
 //! Owns: nothing but the list of live streams. Must not: serve an unauthorized caller.
 
-use super::auth::{Authorizer, Caller, Denied};
+use super::auth::{Authorizer, Denied};
+use crate::caller::Caller;
 use crate::resource_set::ResourceSet;
 use crate::stub::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
@@ -124,7 +125,9 @@ impl AggregatedDiscoveryService for Server {
                 self.counters.denied.fetch_add(1, Ordering::Relaxed);
                 warn!(peer = ?request.remote_addr(), error = %denied, "xds stream denied");
                 return Err(match denied {
-                    Denied::Unauthenticated { .. } => Status::unauthenticated("authentication failure"),
+                    Denied::Unauthenticated { .. } => {
+                        Status::unauthenticated("authentication failure")
+                    }
                     Denied::NotPermitted { .. } => Status::permission_denied("not permitted"),
                 });
             }
@@ -143,7 +146,10 @@ impl AggregatedDiscoveryService for Server {
         };
         // The stream owns its task: it ends when the client goes, when the queue's other end is
         // dropped with the response, or at drain.
-        #[allow(clippy::disallowed_methods, reason = "ends with the gRPC stream that started it")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "ends with the gRPC stream that started it"
+        )]
         tokio::spawn(stream.serve(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -192,7 +198,9 @@ impl Stream {
     /// Sends all that is due.
     async fn push(&mut self, set: &Arc<ResourceSet>) -> Result<(), ()> {
         while let Some(response) = self.state.next_response(set) {
-            *lock(&self.server.counters.pushes).entry(response.type_url.clone()).or_default() += 1;
+            *lock(&self.server.counters.pushes)
+                .entry(response.type_url.clone())
+                .or_default() += 1;
             self.sender.send(Ok(response)).await.map_err(drop)?;
         }
         self.publish();
@@ -208,7 +216,9 @@ impl Stream {
         }
         match self.state.on_request(request) {
             Ok(Event::Nack { type_url, reason }) => {
-                *lock(&self.server.counters.rejects).entry(type_url.clone()).or_default() += 1;
+                *lock(&self.server.counters.rejects)
+                    .entry(type_url.clone())
+                    .or_default() += 1;
                 warn!(caller = %self.state.caller(), type_url, error = reason, "xds resources refused by client");
                 true
             }

@@ -59,7 +59,9 @@ pub struct ClientState {
 impl ClientState {
     /// Subscribes to everything of each type.
     pub fn new(node: Node, types: &[&str]) -> Self {
-        let types = types.iter().map(|t| ((*t).to_owned(), TypeState::default()));
+        let types = types
+            .iter()
+            .map(|t| ((*t).to_owned(), TypeState::default()));
         Self {
             node,
             types: types.collect(),

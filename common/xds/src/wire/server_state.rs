@@ -4,7 +4,7 @@
 //! Holds the `ResourceSet` last sent (shared), not a list of names.
 
 use super::subscription::Subscription;
-use crate::io::auth::{Caller, Role};
+use crate::caller::{Caller, Role};
 use crate::resource_set::{Audience, Resource, ResourceSet};
 use ambit_api::discovery as pb;
 use ambit_api::type_urls;
@@ -22,7 +22,11 @@ const ORDER: [&str; 5] = [
 ];
 
 /// Types that others refer to: their removals go out when nothing refers to them any more.
-const REFERRED_TO: [&str; 3] = [type_urls::AUTHORIZATION, type_urls::CLUSTER, type_urls::ENDPOINTS];
+const REFERRED_TO: [&str; 3] = [
+    type_urls::AUTHORIZATION,
+    type_urls::CLUSTER,
+    type_urls::ENDPOINTS,
+];
 
 /// Names one stream may subscribe to, per type.
 const MOST_NAMES: usize = 100_000;
@@ -106,10 +110,8 @@ impl ServerState {
                 type_url: r.type_url.chars().take(128).collect(),
             })?;
         let Some(state) = self.types.get_mut(type_url) else {
-            let subscription = Subscription::first(
-                &r.resource_names_subscribe,
-                &r.resource_names_unsubscribe,
-            );
+            let subscription =
+                Subscription::first(&r.resource_names_subscribe, &r.resource_names_unsubscribe);
             let asked = subscription.names().cloned().collect();
             let state = TypeState {
                 subscription,
@@ -162,7 +164,10 @@ impl ServerState {
             }
         }
         for type_url in ORDER {
-            let held = self.types.get_mut(type_url).map(|state| std::mem::take(&mut state.held));
+            let held = self
+                .types
+                .get_mut(type_url)
+                .map(|state| std::mem::take(&mut state.held));
             let removed_resources = Vec::from_iter(held.unwrap_or_default());
             if !removed_resources.is_empty() {
                 let response = pb::DeltaDiscoveryResponse {
@@ -197,7 +202,9 @@ impl ServerState {
 
     /// Type → whether everything sent was answered, for `/debug/syncz`.
     pub fn acknowledged(&self) -> impl Iterator<Item = (&'static str, bool)> {
-        self.types.iter().map(|(t, s)| (*t, s.unanswered.is_none() && s.sent.is_some()))
+        self.types
+            .iter()
+            .map(|(t, s)| (*t, s.unanswered.is_none() && s.sent.is_some()))
     }
 
     fn served(&self, type_url: &str) -> bool {
@@ -236,9 +243,12 @@ impl TypeState {
             Some(sent) => {
                 for name in set.changed_since(sent, type_url) {
                     let known = |s: &ResourceSet| {
-                        s.get(type_url, &name).filter(|r| {
-                            sees(caller, &r.audience) && self.subscription.wants(&name, &r.aliases)
-                        }).cloned()
+                        s.get(type_url, &name)
+                            .filter(|r| {
+                                sees(caller, &r.audience)
+                                    && self.subscription.wants(&name, &r.aliases)
+                            })
+                            .cloned()
                     };
                     match (known(sent), known(set)) {
                         (_, Some(now)) => response.resources.push(encode(type_url, &name, &now)),
@@ -254,7 +264,8 @@ impl TypeState {
             self.held.remove(&sent.name);
         }
         if REFERRED_TO.contains(&type_url) {
-            self.held.append(&mut response.removed_resources.drain(..).collect());
+            self.held
+                .append(&mut response.removed_resources.drain(..).collect());
         }
         // The first answer to a wildcard is sent even when it is empty: it makes the client synced.
         let empty = response.resources.is_empty() && response.removed_resources.is_empty();
@@ -296,7 +307,10 @@ impl TypeState {
         for asked in std::mem::take(&mut self.asked) {
             let mut found = false;
             for name in set.resolve(type_url, &asked) {
-                let Some(r) = set.get(type_url, name).filter(|r| sees(caller, &r.audience)) else {
+                let Some(r) = set
+                    .get(type_url, name)
+                    .filter(|r| sees(caller, &r.audience))
+                else {
                     continue;
                 };
                 found = true;
@@ -315,9 +329,7 @@ fn sees(caller: &Caller, audience: &Audience) -> bool {
     match (audience, caller.role) {
         (Audience::Everyone, _) | (Audience::Nodes, Role::Node) => true,
         (Audience::Nodes, Role::Gateway) | (Audience::Gateways(_), Role::Node) => false,
-        (Audience::Gateways(accounts), Role::Gateway) => {
-            accounts.contains(&caller.service_account)
-        }
+        (Audience::Gateways(accounts), Role::Gateway) => accounts.contains(&caller.service_account),
     }
 }
 

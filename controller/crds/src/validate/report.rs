@@ -113,6 +113,26 @@ impl Report {
         }
     }
 
+    /// What a request may be addressed to: a host and perhaps a port.
+    pub(super) fn authority(&mut self, path: impl Display, text: &str) {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (text, None),
+        };
+        let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let fine = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        let named = match bracketed {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(fine),
+        };
+        if !named || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            self.error(
+                path,
+                format_args!("`{}` is not a host with or without a port", clip(text)),
+            );
+        }
+    }
+
     pub(super) fn label(&mut self, path: impl Display, text: &str) {
         if !is_dns_label(text) {
             self.error(

@@ -303,6 +303,9 @@ fn check_operations(operations: &HeaderOperations, path: &str, report: &mut Repo
             let path = format!("{path}.{field}.{name}");
             report.header_name(&path, name);
             report.header_value(&path, value);
+            if field == "set" && (name.eq_ignore_ascii_case("host") || name == ":authority") {
+                report.authority(&path, value);
+            }
         }
     }
     for (i, name) in operations.remove.iter().enumerate() {
@@ -354,12 +357,14 @@ fn check_redirect(redirect: &Redirect, path: &str, report: &mut Report) {
     let texts = [
         ("uri", &redirect.uri),
         ("prefixRewrite", &redirect.prefix_rewrite),
-        ("authority", &redirect.authority),
     ];
     for (field, text) in texts {
         if let Some(text) = text {
             report.header_value(format_args!("{path}.{field}"), text);
         }
+    }
+    if let Some(authority) = &redirect.authority {
+        report.authority(format_args!("{path}.authority"), authority);
     }
 }
 
@@ -408,10 +413,11 @@ fn check_rewrite(rewrite: &Rewrite, path: &str, report: &mut Report) {
         );
         report.regex(format_args!("{path}.uriRegexRewrite.match"), &regex.pattern);
     }
-    for (field, text) in [("uri", &rewrite.uri), ("authority", &rewrite.authority)] {
-        if let Some(text) = text {
-            report.header_value(format_args!("{path}.{field}"), text);
-        }
+    if let Some(uri) = &rewrite.uri {
+        report.header_value(format_args!("{path}.uri"), uri);
+    }
+    if let Some(authority) = &rewrite.authority {
+        report.authority(format_args!("{path}.authority"), authority);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The documents of generated objects.
 
-use super::stable_hash;
 use crate::gateways::GatewayFact;
+use crate::stable_hash::stable_hash;
 use ambit_api::{labels, ports};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};

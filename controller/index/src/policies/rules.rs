@@ -1,7 +1,7 @@
 //! Rules of one AuthorizationPolicy at L4. One rule each; clauses in the order `to`, `from`, each
 //! `when`; one match per entry.
 
-use super::encode::{account, block, string};
+use crate::encode::{account, block, string};
 use ambit_api::security as pb;
 use ambit_crds::istio::{Action, AuthorizationPolicySpec, Condition, Operation, Rule, Source};
 

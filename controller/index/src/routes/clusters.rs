@@ -3,7 +3,7 @@
 //! Endpoints resource each, for exactly those gateways.
 
 use super::{Target, destination_rule, protocol};
-use crate::derive::Out;
+use crate::out::Out;
 use crate::resource::{Audience, Resource};
 use crate::selector;
 use crate::services::{PortFact, ServiceFact};

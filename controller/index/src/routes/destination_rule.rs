@@ -5,7 +5,7 @@
 //! Source: istio/api networking/v1 DestinationRule.
 
 use super::hosts;
-use crate::derive::Out;
+use crate::out::Out;
 use crate::services::ServiceFact;
 use crate::statuses::{ACCEPTED, Condition};
 use crate::world::{World, name_of};

@@ -14,12 +14,10 @@ use crate::world::{World, name_of};
 use ambit_api::route as pb;
 use ambit_crds::gateway::{BackendRef, HttpRouteSpec, ParentRef, RouteRule};
 use ambit_crds::{Kind, ObjectKey, Resource};
+use ambit_routing::http::select::INVALID_BACKEND;
 use pb::http_route::Action;
 
 pub(crate) use status::report;
-
-/// Names a cluster that nobody defines: its requests fail with 500.
-const NOWHERE: &str = "-/invalid/0";
 
 /// An HTTPRoute that applies to a target.
 #[derive(Clone, Copy)]
@@ -172,7 +170,7 @@ impl One<'_, '_, '_> {
             clusters.push(pb::WeightedCluster {
                 cluster: self
                     .cluster(backend, &path)
-                    .unwrap_or_else(|| NOWHERE.to_owned()),
+                    .unwrap_or_else(|| INVALID_BACKEND.to_owned()),
                 weight: backend.weight.unwrap_or(1),
                 request_headers: applied.request_headers,
                 response_headers: applied.response_headers,

@@ -134,16 +134,9 @@ impl<'t, 'a> One<'_, 't, 'a> {
         if matches.iter().any(|m| *m == pb::HttpMatch::default()) {
             matches.clear();
         }
-        let (action, mut rewrite) = (
-            self.action(http),
-            http.rewrite.as_ref().map(actions::rewrite),
-        );
+        let action = self.action(http);
         let headers = http.headers.as_ref();
         let request = headers.and_then(|h| h.request.as_ref());
-        let (request_headers, authority) = actions::header_ops(request);
-        if let Some(authority) = authority {
-            rewrite.get_or_insert_default().authority = authority;
-        }
         let response = headers.and_then(|h| h.response.as_ref());
         let (namespace, name) = name_of(&self.object.metadata);
         Some(pb::HttpRoute {
@@ -151,9 +144,9 @@ impl<'t, 'a> One<'_, 't, 'a> {
             source: format!("VirtualService {namespace}/{name} {}", self.path),
             matches,
             action: Some(action),
-            request_headers,
-            response_headers: actions::header_ops(response).0,
-            rewrite,
+            request_headers: actions::header_ops(request),
+            response_headers: actions::header_ops(response),
+            rewrite: http.rewrite.as_ref().map(actions::rewrite),
             timeout_ms: http.timeout.map_or(0, parts::millis),
             retry: Some(self.retry(http)),
             fault: http.fault.as_ref().map(actions::fault),
@@ -181,8 +174,8 @@ impl<'t, 'a> One<'_, 't, 'a> {
             clusters.push(pb::WeightedCluster {
                 cluster,
                 weight,
-                request_headers: actions::header_ops(request).0,
-                response_headers: actions::header_ops(response).0,
+                request_headers: actions::header_ops(request),
+                response_headers: actions::header_ops(response),
             });
         }
         Action::Forward(pb::Forward { clusters })

@@ -185,6 +185,15 @@ fn a_waypoint_that_is_gone_refuses_and_one_that_never_was_does_not() {
     assert!(mesh.names(ROUTER).is_empty());
     assert!(!mesh.has(ADDRESS, "default/waypoint.default.svc.cluster.local"));
 
+    mesh.apply("{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: waypoint, namespace: default},
+      spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}}");
+    assert_eq!(
+        hostname(mesh.service(REVIEWS).waypoint.clone()),
+        waypoint,
+        "made again, it refuses until it is ready"
+    );
+    assert_eq!(bound(&mesh, "reviews").1, "WaypointIsGone");
+
     let mut never = Mesh::new(include_str!("../fixtures/bookinfo.yaml"));
     never.apply("{apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {istio.io/use-waypoint: nobody}}}");
     assert_eq!(never.service(REVIEWS).waypoint, None);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::answer;
 use crate::book;
 use crate::server::{self, App, Listen};
 
@@ -26,7 +27,7 @@ impl App for Details {
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let path = request.uri().path();
         if path == "/health" {
-            return server::json(StatusCode::OK, &json!({"status": "Details is healthy"}));
+            return answer::json(StatusCode::OK, &json!({"status": "Details is healthy"}));
         }
         let Some(id) = book::product_id(path, "details") else {
             return server::not_found(path);
@@ -42,9 +43,9 @@ impl App for Details {
             "ISBN-10": "1234567890",
             "ISBN-13": "123-1234567890",
         });
-        if let Some(marker) = server::query_value(request.uri().query(), "marker") {
+        if let Some(marker) = answer::query_value(request.uri().query(), "marker") {
             answer["marker"] = marker.into();
         }
-        server::json(StatusCode::OK, &answer)
+        answer::json(StatusCode::OK, &answer)
     }
 }

@@ -6,9 +6,11 @@
 //! Spec: Istio's bookinfo sample.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod book;
 mod client;
 mod details;
+mod echo;
 mod hop;
 mod productpage;
 mod ratings;

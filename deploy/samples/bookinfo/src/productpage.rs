@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::book;
 use crate::hop::{self, Target};
 use crate::server::{self, App, Listen, VERSION_HEADER};
@@ -78,11 +79,11 @@ impl Productpage {
 
     async fn page(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let query = request.uri().query();
-        let marker = server::query_value(query, "marker");
+        let marker = answer::query_value(query, "marker");
         let mut headers = request.headers().clone();
         // The sample's login sets a session; here the user is in the query or already in the header.
         if let Some(user) =
-            server::query_value(query, "u").and_then(|u| HeaderValue::from_str(u).ok())
+            answer::query_value(query, "u").and_then(|u| HeaderValue::from_str(u).ok())
         {
             headers.insert("end-user", user);
         }
@@ -110,7 +111,7 @@ impl Productpage {
         let mut parts = rest.split('/').skip(1);
         let (id, what, end) = (parts.next(), parts.next(), parts.next());
         let id = match id {
-            None | Some("") => return server::json(StatusCode::OK, &json!([book::product()])),
+            None | Some("") => return answer::json(StatusCode::OK, &json!([book::product()])),
             Some(id) => id,
         };
         let (Ok(id), None) = (id.parse::<u64>(), end) else {
@@ -131,7 +132,7 @@ impl Productpage {
             }
             Some(_) => return server::not_found(path),
         };
-        server::json(part.status, &part.body)
+        answer::json(part.status, &part.body)
     }
 }
 
@@ -139,7 +140,7 @@ impl App for Productpage {
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let path = request.uri().path();
         match path {
-            "/health" => server::json(
+            "/health" => answer::json(
                 StatusCode::OK,
                 &json!({"status": "Product page is healthy"}),
             ),

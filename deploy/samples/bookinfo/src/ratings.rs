@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::answer;
 use crate::book;
 use crate::server::{self, App, Listen};
 
@@ -61,7 +62,7 @@ impl App for Ratings {
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let path = request.uri().path();
         if path == "/health" {
-            return server::json(StatusCode::OK, &json!({"status": "Ratings is healthy"}));
+            return answer::json(StatusCode::OK, &json!({"status": "Ratings is healthy"}));
         }
         let Some(id) = book::product_id(path, "ratings") else {
             return server::not_found(path);
@@ -69,17 +70,17 @@ impl App for Ratings {
         if request.method() == Method::POST {
             let status = self.post(id, request.body());
             if status != StatusCode::OK {
-                return server::json(
+                return answer::json(
                     status,
                     &json!({"error": "please provide valid ratings JSON"}),
                 );
             }
         }
         let mut answer = json!({"id": id, "ratings": self.stars(id)});
-        if let Some(marker) = server::query_value(request.uri().query(), "marker") {
+        if let Some(marker) = answer::query_value(request.uri().query(), "marker") {
             answer["marker"] = marker.into();
         }
-        server::json(StatusCode::OK, &answer)
+        answer::json(StatusCode::OK, &answer)
     }
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::book;
 use crate::hop::{self, Target};
 use crate::server::{self, App, Listen};
@@ -95,12 +96,12 @@ impl App for Reviews {
     async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let path = request.uri().path();
         if path == "/health" {
-            return server::json(StatusCode::OK, &json!({"status": "Reviews is healthy"}));
+            return answer::json(StatusCode::OK, &json!({"status": "Reviews is healthy"}));
         }
         let Some(id) = book::product_id(path, "reviews") else {
             return server::not_found(path);
         };
-        let marker = server::query_value(request.uri().query(), "marker");
+        let marker = answer::query_value(request.uri().query(), "marker");
         let mut reviews: Vec<Value> = book::REVIEWS
             .iter()
             .map(|(who, text)| json!({"reviewer": who, "text": text}))
@@ -123,6 +124,6 @@ impl App for Reviews {
         if let Some(marker) = marker {
             answer["marker"] = marker.into();
         }
-        server::json(StatusCode::OK, &answer)
+        answer::json(StatusCode::OK, &answer)
     }
 }

@@ -19,6 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::answer::{json, query_value};
+use crate::echo::Echo;
+
 /// Header that names the version of the service that answered.
 pub(crate) const VERSION_HEADER: &str = "x-bookinfo-version";
 /// Largest request body read; an upload is counted, never kept.
@@ -53,14 +56,15 @@ pub(crate) async fn serve<A: App>(listen: &Listen, app: A) -> anyhow::Result<()>
         .with_context(|| format!("cannot listen on {}", listen.listen))?;
     let version =
         HeaderValue::from_str(&listen.version).context("version is not a header value")?;
-    let app = Arc::new(app);
+    let (app, echo) = (Arc::new(app), Arc::new(Echo::default()));
     let mut term = signal(SignalKind::terminate())?;
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, app.clone(), version.clone()));
+                    let apps = (app.clone(), echo.clone());
+                    connections.spawn(connection(stream, apps, version.clone()));
                 }
                 // Out of descriptors: give running connections a chance to end.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -76,13 +80,13 @@ pub(crate) async fn serve<A: App>(listen: &Listen, app: A) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn connection<A: App>(stream: TcpStream, app: Arc<A>, version: HeaderValue) {
+async fn connection<A: App>(stream: TcpStream, apps: (Arc<A>, Arc<Echo>), version: HeaderValue) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let app = app.clone();
+        let (app, echo) = apps.clone();
         let version = version.clone();
         async move {
-            let mut response = whole(app.as_ref(), request).await;
+            let mut response = whole((app.as_ref(), &echo), request).await;
             response.headers_mut().insert(VERSION_HEADER, version);
             Ok::<_, std::convert::Infallible>(response.map(Full::new))
         }
@@ -94,7 +98,7 @@ async fn connection<A: App>(stream: TcpStream, app: Arc<A>, version: HeaderValue
         .await;
 }
 
-async fn whole<A: App>(app: &A, request: Request<Incoming>) -> Response<Bytes> {
+async fn whole<A: App>((app, echo): (&A, &Echo), request: Request<Incoming>) -> Response<Bytes> {
     let (head, body) = request.into_parts();
     if head.method == http::Method::POST && head.uri.path() == "/upload" {
         return count(body).await;
@@ -103,6 +107,9 @@ async fn whole<A: App>(app: &A, request: Request<Incoming>) -> Response<Bytes> {
         return download(head.uri.query());
     }
     match Limited::new(body, 1 << 20).collect().await {
+        Ok(body) if Echo::serves(head.uri.path()) => {
+            echo.answer(&head, body.to_bytes().len()).await
+        }
         Ok(body) => app.answer(Request::from_parts(head, body.to_bytes())).await,
         Err(_) => json(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -140,26 +147,6 @@ fn download(query: Option<&str>) -> Response<Bytes> {
         .and_then(|n| n.parse::<usize>().ok())
         .unwrap_or(0);
     Response::new(Bytes::from(vec![b'x'; bytes.min(BODY_LIMIT)]))
-}
-
-/// The value of `key` in a query string, percent escapes left as they are.
-pub(crate) fn query_value<'a>(query: Option<&'a str>, key: &str) -> Option<&'a str> {
-    query?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(k, _)| *k == key)
-        .map(|(_, v)| v)
-}
-
-/// A JSON answer.
-pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(value.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
 }
 
 /// `404` as JSON.

@@ -10,11 +10,11 @@ use ambit_net::Netns;
 use tokio::time::Instant;
 
 use super::Reconciler;
-use crate::causes::causes;
 use crate::enroll::pod::{Pod, Waiting};
 use crate::events::{CniCall, CniCommand};
 use crate::intent::{Intent, PodFacts};
 use crate::journal::Entry;
+use ambit_runtime::causes::causes;
 
 impl Reconciler {
     pub(super) async fn cni(&mut self, call: CniCall) {

@@ -1,9 +1,9 @@
 //! News of the source.
 
 use super::Reconciler;
-use crate::causes::causes;
 use crate::events::Facts;
 use crate::intent::Intent;
+use ambit_runtime::causes::causes;
 
 impl Reconciler {
     pub(super) async fn learn(&mut self, facts: Facts) {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::Reconciler;
-use crate::causes::causes;
 use crate::enroll::plan::Offer;
 use crate::enroll::pod::Pod;
 use crate::listeners::{AdoptError, Listeners};
 use crate::proxy::{Answer, Command, SessionId};
+use ambit_runtime::causes::causes;
 
 impl Reconciler {
     pub(super) async fn proxy_connected(

@@ -11,7 +11,6 @@ use ambit_runtime::readiness::Gate;
 use tokio::sync::{mpsc, watch};
 
 use super::Reconciler;
-use crate::causes::causes;
 use crate::counters::Counters;
 use crate::enroll::addresses::Addresses;
 use crate::enroll::execute::Executor;
@@ -23,6 +22,7 @@ use crate::journal::{Entry, Journal, JournalError};
 use crate::proxy::Sessions;
 use crate::status::Announcer;
 use crate::view::View;
+use ambit_runtime::causes::causes;
 
 /// What the reconcile task starts with.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Reconciler, cni};
-use crate::causes::causes;
 use crate::enroll::plan::Membership;
 use crate::enroll::quiet::captured_sockets;
+use ambit_runtime::causes::causes;
 
 impl Reconciler {
     pub(super) async fn tick(&mut self) {

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::wire;
-use crate::causes::causes;
 use crate::events::Event;
 use crate::listeners::Listeners;
 use crate::proxy::{Answer, Command, SessionId, Subject};
+use ambit_runtime::causes::causes;
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]

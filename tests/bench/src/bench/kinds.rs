@@ -108,6 +108,12 @@ impl Measure {
         matches!(self, Self::HopConnect | Self::HopRoundTrip)
     }
 
+    /// Into how many turns a round is cut. A hop needs so little time that one turn would mostly tell what
+    /// else the machine did then.
+    pub(crate) fn parts(self) -> u32 {
+        if self.is_hop() { 8 } else { 1 }
+    }
+
     /// The floor that Ambit's cost is held against.
     pub(crate) fn floor(self) -> Contender {
         match self {

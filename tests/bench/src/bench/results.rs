@@ -8,7 +8,7 @@ use super::kinds::{Contender, Figure, Measure};
 /// One number.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Point {
-    /// Round, from 1
+    /// Turn, from 1: a round, or one of the parts a round of this measure is cut into
     pub(crate) round: u32,
     /// Load
     pub(crate) measure: Measure,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::kinds::{Contender, Figure, Measure};
 use super::results::{Failure, Point, Results};
 use super::stage::Stage;
-use super::{Settings, sample, say};
+use super::{Settings, report, sample, say};
 
 /// Long enough for tunnels, certificates and buffers to be there.
 const WARM: Duration = Duration::from_millis(200);
@@ -50,22 +50,35 @@ async fn round(
         if contenders.is_empty() {
             continue;
         }
+        // Who comes first changes from round to round.
         let first = number as usize % contenders.len();
         contenders.rotate_left(first);
-        let time = if measure.is_hop() {
-            settings.time / 2
-        } else {
-            settings.time
-        };
+        let parts = measure.parts();
         let mut shown = Vec::new();
-        for contender in contenders {
-            let taken = sample::take(stage, *measure, contender, time, settings.idle).await;
-            shown.push(format!("{contender} {}", brief(*measure, &taken)));
-            record(results, (number, *measure, contender), taken);
+        for part in 0..parts {
+            let turn = (number - 1) * parts + part + 1;
+            contenders.rotate_left(1);
+            for contender in &contenders {
+                let time = settings.time / parts;
+                let taken = sample::take(stage, *measure, *contender, time, settings.idle).await;
+                shown.push(format!("{contender} {}", brief(*measure, &taken)));
+                record(results, (turn, *measure, *contender), taken);
+            }
+        }
+        if parts > 1 {
+            shown = so_far(results, *measure, &contenders);
         }
         shown.sort();
         say(&format!("round {number}: {measure}: {}", shown.join(", ")));
     }
+}
+
+fn so_far(results: &Results, measure: Measure, contenders: &[Contender]) -> Vec<String> {
+    let median = |contender: &Contender| {
+        let spread = results.spread(measure, *contender, Figure::Rate)?;
+        Some(format!("{contender} {}", report::number(spread.median)))
+    };
+    contenders.iter().filter_map(median).collect()
 }
 
 fn record(
@@ -102,7 +115,7 @@ fn brief(measure: Measure, taken: &anyhow::Result<sample::Figures>) -> String {
                 Measure::Idle => *figure == Figure::Memory,
                 _ => matches!(figure, Figure::Rate | Figure::Cpu),
             });
-            let words = shown.map(|(_, value)| super::report::number(*value));
+            let words = shown.map(|(_, value)| report::number(*value));
             words.collect::<Vec<_>>().join(" / ")
         }
     }

@@ -271,14 +271,17 @@ impl Stage {
             .join(self.lab.name().cgroup())
             .join(name);
         cgroup::create(&cgroup)?;
-        let mut words = vec![
-            "relay".to_owned(),
-            "--mode".to_owned(),
-            mode.name().to_owned(),
-        ];
-        for route in &routes {
-            words.extend(["--route".to_owned(), route.to_string()]);
-        }
+        let [bulk, messages] = routes;
+        let words = [
+            "relay",
+            "--mode",
+            mode.name(),
+            "--bulk",
+            &bulk.to_string(),
+            "--messages",
+            &messages.to_string(),
+        ]
+        .map(str::to_owned);
         let place = Place {
             netns: Some(netns.clone()),
             cgroup: Some(cgroup.clone()),

@@ -1,4 +1,4 @@
-//! Threads of a relay, in pairs: one for each direction of a connection.
+//! Threads of a relay of bulk streams, in pairs: one for each direction of a connection.
 //! In: a listener and where to connect. Out: connections relayed, their ends passed on.
 //! Owns: its pairs. The first of a pair accepts, dials and relays forth, its partner relays back; then both
 //! are there for the next connection, so that starting threads is no part of the floor.
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
-use super::Mode;
 use super::buffers::Buffers;
 use super::copy::copy;
 use super::sealed::{open, seal};
+use super::{Mode, Work};
 
 /// Pairs that wait for connections from the start.
 const WAITING: usize = 16;
@@ -113,31 +113,5 @@ impl<'a> Door<'a> {
                 .shutdown(Shutdown::Both)
                 .and(to.shutdown(Shutdown::Both)),
         };
-    }
-}
-
-/// What a direction does.
-#[derive(Clone, Copy)]
-enum Work {
-    Copy,
-    Seal,
-    Open,
-}
-
-impl Mode {
-    fn front(self) -> Work {
-        match self {
-            Self::Plain => Work::Copy,
-            Self::Seal => Work::Seal,
-            Self::Open => Work::Open,
-        }
-    }
-
-    fn rear(self) -> Work {
-        match self {
-            Self::Plain => Work::Copy,
-            Self::Seal => Work::Open,
-            Self::Open => Work::Seal,
-        }
     }
 }

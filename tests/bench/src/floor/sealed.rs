@@ -27,16 +27,7 @@ pub(crate) fn seal(mut from: &TcpStream, mut to: &TcpStream, buffer: &mut [u8]) 
         if n == 0 {
             return Ok(());
         }
-        let (mut left, mut end) = (n, 0);
-        for (index, slot) in buffer.chunks_exact_mut(STRIDE).enumerate() {
-            let content = left.min(CONTENT);
-            if content == 0 {
-                break;
-            }
-            // Every record but the last is full, so that they touch.
-            end = index * STRIDE + sealer.seal(slot, content).map_err(io::Error::other)?;
-            left -= content;
-        }
+        let end = seal_slots(&mut sealer, buffer, n)?;
         to.write_all(&buffer[..end])?;
     }
 }
@@ -59,21 +50,52 @@ pub(crate) fn open(mut from: &TcpStream, to: &TcpStream, buffer: &mut [u8]) -> i
             };
         }
         have += n;
-        let mut start = 0;
-        opened.clear();
-        while let Some(length) = record::length(&buffer[start..have]).map_err(io::Error::other)? {
-            if start + length > have {
-                break;
-            }
-            let whole = &mut buffer[start..start + length];
-            let content = opener.open(whole).map_err(io::Error::other)?;
-            opened.push(start + HEADER..start + HEADER + content);
-            start += length;
-        }
+        let start = open_whole(&mut opener, &mut buffer[..have], &mut opened)?;
         write(to, buffer, &opened)?;
         buffer.copy_within(start..have, 0);
         have -= start;
     }
+}
+
+/// Seals `n` bytes that lie in their slots; returns the length of the records.
+///
+/// # Errors
+/// The cipher's.
+pub(crate) fn seal_slots(sealer: &mut Sealer, buffer: &mut [u8], n: usize) -> io::Result<usize> {
+    let (mut left, mut end) = (n, 0);
+    for (index, slot) in buffer.chunks_exact_mut(STRIDE).enumerate() {
+        let content = left.min(CONTENT);
+        if content == 0 {
+            break;
+        }
+        // Every record but the last is full, so that they touch.
+        end = index * STRIDE + sealer.seal(slot, content).map_err(io::Error::other)?;
+        left -= content;
+    }
+    Ok(end)
+}
+
+/// Opens the whole records that `bytes` begin with; says where their contents lie and where the rest
+/// begins.
+///
+/// # Errors
+/// A record that is none, or does not open.
+pub(crate) fn open_whole(
+    opener: &mut Sealer,
+    bytes: &mut [u8],
+    opened: &mut Vec<Range<usize>>,
+) -> io::Result<usize> {
+    let mut start = 0;
+    opened.clear();
+    while let Some(length) = record::length(&bytes[start..]).map_err(io::Error::other)? {
+        let Some(whole) = bytes.get_mut(start..start + length) else {
+            break;
+        };
+        let content = opener.open(whole).map_err(io::Error::other)?;
+        opened.push(start + HEADER..start + HEADER + content);
+        start += length;
+    }
+    Ok(start)
 }
 
 fn write(mut to: &TcpStream, buffer: &[u8], parts: &[Range<usize>]) -> io::Result<()> {

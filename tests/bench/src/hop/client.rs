@@ -71,6 +71,7 @@ impl Said {
 /// Any connection's.
 #[expect(clippy::print_stdout, reason = "the summary is this program's output")]
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    super::pin()?;
     let start = Instant::now();
     let until = start + Duration::from_secs_f64(args.seconds.clamp(0.05, 600.0));
     let count = match args.kind {

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ambit_harness::Lab;
-use ambit_harness::demo::{self, Report, Scene};
-use anyhow::Context as _;
+use ambit_harness::demo::{self, Check, Report, Scene};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::detach;
@@ -79,7 +78,15 @@ async fn show(args: &Args) -> anyhow::Result<(Lab, bool)> {
         report.step(&format!("+  your own YAML: {}", file.display()));
         lab.apply_file(file)?;
         let ready = lab.pods_ready(Duration::from_secs(60)).await;
-        report.end(ready.context("your pods"));
+        let seen = ready
+            .as_ref()
+            .map_or_else(|error| error.last.clone(), |()| "all".to_owned());
+        report.check(Check::new(
+            "pods that are ready",
+            seen,
+            "all",
+            ready.is_ok(),
+        ));
     }
     let failed = report.failed();
     say(&format!(

@@ -15,7 +15,11 @@ fn change(type_url: &str, name: &str, body: Option<&str>, audience: Audience) ->
 }
 
 fn node() -> Caller {
-    Caller { service_account: "istio-system/ztunnel".into(), node: Some("n".into()), role: Role::Node }
+    Caller {
+        service_account: "istio-system/ztunnel".into(),
+        node: Some("n".into()),
+        role: Role::Node,
+    }
 }
 
 /// Both halves joined by hand: runs until neither has anything to say.
@@ -28,8 +32,16 @@ fn exchange(
     while let Some(response) = server.next_response(set) {
         let (update, nonce) = client.on_response(response).unwrap();
         let names = update.resources.iter().map(|r| r.name.clone()).collect();
-        seen.push((update.type_url.clone(), names, update.removed.clone(), update.first));
-        assert_eq!(server.on_request(client.answer(&update, nonce, &[])), Ok(Event::Ack));
+        seen.push((
+            update.type_url.clone(),
+            names,
+            update.removed.clone(),
+            update.first,
+        ));
+        assert_eq!(
+            server.on_request(client.answer(&update, nonce, &[])),
+            Ok(Event::Ack)
+        );
     }
     seen
 }
@@ -70,11 +82,17 @@ fn only_differences_follow_and_an_unanswered_type_waits() {
     let two = one.apply([change(ADDRESS, "b", Some("1"), Audience::Everyone)]);
     let response = s.next_response(&Arc::new(two.clone())).unwrap();
     let three = two.apply([change(ADDRESS, "a", None, Audience::Everyone)]);
-    assert!(s.next_response(&Arc::new(three.clone())).is_none(), "b is not answered yet");
+    assert!(
+        s.next_response(&Arc::new(three.clone())).is_none(),
+        "b is not answered yet"
+    );
     let (update, nonce) = c.on_response(response).unwrap();
     s.on_request(c.answer(&update, nonce, &[])).unwrap();
     let seen = exchange(&mut s, &mut c, &Arc::new(three));
-    assert_eq!(seen, [(ADDRESS.to_owned(), vec![], vec!["a".to_owned()], false)]);
+    assert_eq!(
+        seen,
+        [(ADDRESS.to_owned(), vec![], vec!["a".to_owned()], false)]
+    );
 }
 
 #[test]
@@ -90,7 +108,15 @@ fn a_reconnect_fetches_only_what_differs() {
         change(ADDRESS, "new", Some("1"), Audience::Everyone),
     ]);
     let seen = exchange(&mut open(&c, node()), &mut c, &Arc::new(later));
-    assert_eq!(seen, [(ADDRESS.to_owned(), vec!["new".to_owned()], vec!["old".to_owned()], false)]);
+    assert_eq!(
+        seen,
+        [(
+            ADDRESS.to_owned(),
+            vec!["new".to_owned()],
+            vec!["old".to_owned()],
+            false
+        )]
+    );
 }
 
 #[test]
@@ -102,9 +128,15 @@ fn a_refused_resource_is_fetched_again_after_a_reconnect_and_the_rest_is_kept() 
         change(ADDRESS, "good", Some("x"), Audience::Everyone),
     ]));
     let (update, nonce) = c.on_response(s.next_response(&set).unwrap()).unwrap();
-    let bad = Rejection { name: "bad".into(), reason: "uid: must not be empty".into() };
+    let bad = Rejection {
+        name: "bad".into(),
+        reason: "uid: must not be empty".into(),
+    };
     let nack = c.answer(&update, nonce, &[bad]);
-    let expected = Event::Nack { type_url: ADDRESS.into(), reason: "bad: uid: must not be empty".into() };
+    let expected = Event::Nack {
+        type_url: ADDRESS.into(),
+        reason: "bad: uid: must not be empty".into(),
+    };
     assert_eq!(s.on_request(nack), Ok(expected));
     let seen = exchange(&mut open(&c, node()), &mut c, &set);
     assert_eq!(seen[0].1, ["bad"]);
@@ -119,7 +151,11 @@ fn a_gateway_sees_its_own_routes_and_no_policies() {
         change(ROUTER, "r-other", Some("1"), other),
         change(ADDRESS, "w", Some("1"), Audience::Everyone),
     ]));
-    let caller = Caller { service_account: "ns/mine".into(), node: None, role: Role::Gateway };
+    let caller = Caller {
+        service_account: "ns/mine".into(),
+        node: None,
+        role: Role::Gateway,
+    };
     let mut c = client(&[ROUTER, ADDRESS]);
     let seen = exchange(&mut open(&c, caller.clone()), &mut c, &set);
     assert_eq!(seen[1].1, ["r-mine"]);
@@ -132,16 +168,28 @@ fn a_gateway_sees_its_own_routes_and_no_policies() {
 
 #[test]
 fn on_demand_names_are_answered_by_alias_and_absent_ones_removed() {
-    let set = Arc::new(ResourceSet::default().apply([change(ADDRESS, "a", Some("1"), Audience::Everyone)]));
+    let set = Arc::new(ResourceSet::default().apply([change(
+        ADDRESS,
+        "a",
+        Some("1"),
+        Audience::Everyone,
+    )]));
     let mut s = ServerState::new(node());
     let request = |names: &[&str]| pb::DeltaDiscoveryRequest {
         type_url: ADDRESS.into(),
         resource_names_subscribe: names.iter().map(|n| (*n).to_owned()).collect(),
-        resource_names_unsubscribe: if names == ["*"] { vec!["*".into()] } else { vec![] },
+        resource_names_unsubscribe: if names == ["*"] {
+            vec!["*".into()]
+        } else {
+            vec![]
+        },
         ..Default::default()
     };
     s.on_request(request(&["*"])).unwrap();
-    assert!(s.next_response(&set).is_none(), "nothing was asked for by name");
+    assert!(
+        s.next_response(&set).is_none(),
+        "nothing was asked for by name"
+    );
     s.on_request(request(&["net/a", "net/none"])).unwrap();
     let r = s.next_response(&set).unwrap();
     assert_eq!(r.resources[0].name, "a");
@@ -172,7 +220,10 @@ fn a_policy_goes_before_the_workload_that_names_it_and_leaves_after_it() {
     ]);
     let response = s.next_response(&Arc::new(both.clone())).unwrap();
     assert_eq!(response.type_url, AUTHORIZATION);
-    assert!(s.next_response(&Arc::new(both.clone())).is_none(), "the policy is not answered yet");
+    assert!(
+        s.next_response(&Arc::new(both.clone())).is_none(),
+        "the policy is not answered yet"
+    );
     let (update, nonce) = c.on_response(response).unwrap();
     s.on_request(c.answer(&update, nonce, &[])).unwrap();
     exchange(&mut s, &mut c, &Arc::new(both.clone()));
@@ -181,13 +232,21 @@ fn a_policy_goes_before_the_workload_that_names_it_and_leaves_after_it() {
         change(AUTHORIZATION, "p", None, Audience::Nodes),
     ]);
     let seen = exchange(&mut s, &mut c, &Arc::new(without));
-    let order: Vec<_> = seen.iter().map(|(t, up, gone, _)| (t.as_str(), up.len(), gone.len())).collect();
+    let order: Vec<_> = seen
+        .iter()
+        .map(|(t, up, gone, _)| (t.as_str(), up.len(), gone.len()))
+        .collect();
     assert_eq!(order, [(ADDRESS, 1, 0), (AUTHORIZATION, 0, 1)]);
 }
 
 #[test]
 fn a_client_that_turns_to_the_wildcard_gets_everything() {
-    let set = Arc::new(ResourceSet::default().apply([change(ADDRESS, "a", Some("1"), Audience::Everyone)]));
+    let set = Arc::new(ResourceSet::default().apply([change(
+        ADDRESS,
+        "a",
+        Some("1"),
+        Audience::Everyone,
+    )]));
     let mut s = ServerState::new(node());
     let request = |names: &[&str], nonce: &str| pb::DeltaDiscoveryRequest {
         type_url: ADDRESS.into(),

@@ -2,7 +2,7 @@
 
 use super::super::Compiler;
 use super::{is_service, key};
-use crate::derive::Out;
+use crate::out::Out;
 use crate::statuses::Condition;
 use crate::world::name_of;
 use ambit_crds::Resource;

@@ -29,31 +29,19 @@ const GRPC: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// Header changes, and the authority when one of them sets `Host`, which is a rewrite.
-pub(super) fn header_ops(
-    ops: Option<&HeaderOperations>,
-) -> (Option<pb::HeaderOps>, Option<String>) {
-    let Some(ops) = ops else {
-        return (None, None);
-    };
-    let is_host = |name: &str| name.eq_ignore_ascii_case("host") || name == ":authority";
-    let authority = ops.set.iter().find(|(name, _)| is_host(name));
+/// Header changes. A `Host` that is set is the authority, for whoever executes them.
+pub(super) fn header_ops(ops: Option<&HeaderOperations>) -> Option<pb::HeaderOps> {
+    let ops = ops?;
     let header = |(name, value): (&String, &String)| pb::Header {
         name: name.to_ascii_lowercase(),
         value: value.clone(),
     };
     let converted = pb::HeaderOps {
-        set: ops
-            .set
-            .iter()
-            .filter(|(n, _)| !is_host(n))
-            .map(header)
-            .collect(),
+        set: ops.set.iter().map(header).collect(),
         add: ops.add.iter().map(header).collect(),
         remove: ops.remove.iter().map(|n| n.to_ascii_lowercase()).collect(),
     };
-    let some = (converted != pb::HeaderOps::default()).then_some(converted);
-    (some, authority.map(|(_, value)| value.clone()))
+    (converted != pb::HeaderOps::default()).then_some(converted)
 }
 
 pub(super) fn rewrite(rewrite: &Rewrite) -> pb::Rewrite {

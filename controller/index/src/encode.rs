@@ -1,8 +1,8 @@
 //! Small pieces of `istio.security` messages.
 
-use crate::derive::Out;
+use crate::octets::octets;
+use crate::out::Out;
 use crate::resource::{Audience, Resource};
-use crate::services::octets;
 use ambit_api::{security as pb, type_urls};
 use ipnet::IpNet;
 use pb::string_match::MatchType;

@@ -1,0 +1,264 @@
+//! Broken messages of the control plane, to the proxy and to the controller.
+
+use crate::certificates::Authority;
+use crate::siege::{Siege, siege};
+use ambit_api::discovery::Node;
+use ambit_api::{type_urls, workload};
+use ambit_behaviours::town::{SOON, TOWN, node};
+use ambit_harness::lab::DaemonKind;
+use ambit_harness::names::xds_address;
+use ambit_harness::prometheus::Scrape;
+use ambit_harness::{netns, until};
+use ambit_runtime::drain;
+use ambit_xds::io::client::{ClientConfig, RootCert};
+use ambit_xds::{
+    Audience, Authorizer, Caller, Denied, Handler, Rejection, Resource, ResourceChange,
+    ResourceSet, Role, Server, Update,
+};
+use anyhow::{Context as _, Result, ensure};
+use prost::Message as _;
+use rcgen::SanType;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Identity, ServerTlsConfig};
+
+/// Name by which proxies know the controller.
+const CONTROLLER: &str = "istiod.istio-system.svc";
+/// The types of a node proxy.
+const TYPES: [&str; 2] = [type_urls::AUTHORIZATION, type_urls::ADDRESS];
+
+/// A client that answers every resource with the same reason, or takes it.
+struct Listener {
+    refuse: Option<&'static str>,
+    heard: mpsc::UnboundedSender<Update>,
+}
+
+impl Handler for Listener {
+    fn apply(&mut self, update: &Update) -> Vec<Rejection> {
+        // Whoever has heard enough does not listen any more.
+        let _ = self.heard.send(update.clone());
+        let refused = self.refuse.iter().flat_map(|reason| {
+            let names = update
+                .resources
+                .iter()
+                .map(|resource| resource.name.clone());
+            names.map(|name| Rejection {
+                name,
+                reason: (*reason).to_owned(),
+            })
+        });
+        refused.collect()
+    }
+}
+
+/// Connects to the controller as the proxy of node 2, from the lab's core, until `tasks` is dropped.
+fn listen(
+    siege: &Siege,
+    refuse: Option<&'static str>,
+    tasks: &mut JoinSet<()>,
+) -> Result<mpsc::UnboundedReceiver<Update>> {
+    let dir = siege.town.lab.run_dir();
+    let config = ClientConfig {
+        address: format!("https://{}", xds_address()),
+        root: RootCert::File(dir.join("ca/root-cert.pem")),
+        server_name: Some(CONTROLLER.to_owned()),
+        token_file: Some(dir.join(node(2).short()).join("ztunnel.token")),
+        headers: Vec::new(),
+        node: Node {
+            id: "hostile".to_owned(),
+            ..Node::default()
+        },
+        types: TYPES.to_vec(),
+    };
+    let (heard, updates) = mpsc::unbounded_channel();
+    let path = siege.town.lab.name().core().path();
+    // Its sockets must be made in the core's namespace, so it has a thread there.
+    let (stop, mut stopped) = mpsc::channel::<()>(1);
+    tasks.spawn_blocking(move || {
+        let entered = netns::inside(&path, || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(async {
+                let client = ambit_xds::run(config, Arc::default(), Listener { refuse, heard });
+                tokio::select! { () = client => {}, _ = stopped.recv() => {} }
+            });
+        });
+        entered.expect("the core's namespace");
+    });
+    tasks.spawn(async move {
+        // Dropped with the set, which ends the thread.
+        let _held = stop;
+        std::future::pending::<()>().await;
+    });
+    Ok(updates)
+}
+
+/// Everything the controller has for a node proxy.
+async fn everything(siege: &Siege) -> Result<ResourceSet> {
+    let mut tasks = JoinSet::new();
+    let mut updates = listen(siege, None, &mut tasks)?;
+    let mut set = ResourceSet::default();
+    for _ in TYPES {
+        let update = tokio::time::timeout(SOON, updates.recv()).await?;
+        let update = update.context("the client has ended")?;
+        set = set.apply(update.resources.into_iter().map(|resource| ResourceChange {
+            type_url: update.type_url.as_str().into(),
+            name: resource.name.into(),
+            resource: Some(Resource::new(resource.body, Vec::new(), Audience::Everyone)),
+        }));
+    }
+    ensure!(set.count(type_urls::ADDRESS) > 0, "nothing heard");
+    Ok(set)
+}
+
+/// Everybody is a node proxy.
+struct Anybody;
+
+#[tonic::async_trait]
+impl Authorizer for Anybody {
+    async fn authorize(&self, _: &tonic::metadata::MetadataMap) -> Result<Caller, Denied> {
+        Ok(Caller {
+            service_account: "istio-system/ztunnel".to_owned(),
+            node: None,
+            role: Role::Node,
+        })
+    }
+}
+
+/// Serves `sets` in the controller's place, with a certificate of the mesh, until `tasks` is dropped.
+async fn usurp(
+    siege: &Siege,
+    sets: watch::Receiver<Arc<ResourceSet>>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Server> {
+    let lab = Authority::of_lab(&siege.town.lab.run_dir())?;
+    let (leaf, key) = lab.leaf(vec![SanType::DnsName(CONTROLLER.try_into()?)])?;
+    let identity = Identity::from_pem(leaf.pem(), key.serialize_pem());
+    let core = siege.town.lab.name().core().path();
+    let bound = until("the controller's port is free", SOON, || async {
+        let bind = || std::net::TcpListener::bind(xds_address());
+        netns::inside_async(&core, bind)
+            .await
+            .map_err(std::io::Error::other)?
+    });
+    let listener = bound.await?;
+    listener.set_nonblocking(true)?;
+    let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?);
+    let (trigger, watch) = drain::channel();
+    let server = Server::new(sets, Arc::new(Anybody), watch);
+    let service = server.clone().into_service();
+    let mut grpc = tonic::transport::Server::builder()
+        .tls_config(ServerTlsConfig::new().identity(identity))?;
+    tasks.spawn(async move {
+        let _held = trigger;
+        let served = grpc.serve_with_incoming(service, incoming).await;
+        served.expect("the usurper serves");
+    });
+    Ok(server)
+}
+
+fn pod(name: &str, address: &[u8]) -> ResourceChange {
+    let uid = format!("Kubernetes//Pod/town/{name}");
+    let workload = workload::Workload {
+        uid: uid.clone(),
+        name: name.to_owned(),
+        namespace: TOWN.to_owned(),
+        addresses: vec![address.to_vec()],
+        ..Default::default()
+    };
+    let r#type = Some(workload::address::Type::Workload(workload));
+    changed(&uid, workload::Address { r#type }.encode_to_vec())
+}
+
+fn changed(name: &str, body: Vec<u8>) -> ResourceChange {
+    ResourceChange {
+        type_url: type_urls::ADDRESS.into(),
+        name: name.into(),
+        resource: Some(Resource::new(body.into(), Vec::new(), Audience::Everyone)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_resource_is_refused_with_its_field_and_the_good_ones_of_its_message_apply()
+-> Result<()> {
+    const REFUSED: &str = "ambit_xds_resources_refused_total";
+    let Some(siege) = siege().await? else {
+        return Ok(());
+    };
+    let town = &siege.town;
+    let before = town.counted(2, REFUSED, &[]).await?;
+    let set = everything(&siege).await?;
+    town.kill(DaemonKind::Controller).await?;
+    let broken = set.apply([
+        changed("garbage", vec![0xff; 40]),
+        changed("empty", Vec::new()),
+        pod("three-bytes", &[10, 0, 1]),
+        pod("good", &[10, 244, 9, 9]),
+    ]);
+    let (_sets, receiver) = watch::channel(Arc::new(broken));
+    let mut tasks = JoinSet::new();
+    let server = usurp(&siege, receiver, &mut tasks).await?;
+    town.grows(2, (REFUSED, &[]), before, 3.0).await?;
+    let ztunnel = DaemonKind::Ztunnel(node(2));
+    for words in [
+        ["resource refused", "garbage", "decode"],
+        [
+            "resource refused",
+            "empty",
+            "neither a workload nor a service",
+        ],
+        ["resource refused", "three-bytes", "addresses"],
+    ] {
+        siege.logged_by(ztunnel, &words).await?;
+    }
+    until("the good one is known", SOON, || async {
+        match town.lab.page(node(2), 15000, "/config_dump").await {
+            Ok(dump) if dump.contains("Kubernetes//Pod/town/good") => Ok(()),
+            other => Err(other.map(|dump| dump.len())),
+        }
+    })
+    .await?;
+    let rejects = server.counters();
+    until("both proxies answered with a NACK", SOON, || async {
+        let rejects = rejects.rejects.lock().expect("nobody panics").clone();
+        match rejects.get(type_urls::ADDRESS) {
+            Some(2..) => Ok(()),
+            _ => Err(rejects),
+        }
+    })
+    .await?;
+    town.works("echo").await?;
+    drop(tasks);
+    siege.over().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_refuses_everything_is_counted_and_its_reason_logged() -> Result<()> {
+    const REJECTS: &str = "pilot_total_xds_rejects_total";
+    const REASON: &str = "nothing is ever good enough";
+    let Some(siege) = siege().await? else {
+        return Ok(());
+    };
+    let rejects = async || {
+        let page = siege.town.lab.controller_page("/metrics").await?;
+        anyhow::Ok(Scrape::parse(&page).sum(REJECTS, &[("type", "wds")]))
+    };
+    let before = rejects().await?;
+    let mut tasks = JoinSet::new();
+    let _updates = listen(&siege, Some(REASON), &mut tasks)?;
+    until("the controller counts it", SOON, || async {
+        match rejects().await {
+            Ok(now) if now > before => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await?;
+    let words = ["xds resources refused by client", REASON];
+    siege.logged_by(DaemonKind::Controller, &words).await?;
+    drop(tasks);
+    siege.town.works("echo").await?;
+    siege.over().await
+}
