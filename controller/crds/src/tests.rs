@@ -129,6 +129,20 @@ fn virtual_service_mistakes_have_exact_paths() {
             ],
         ),
         (
+            "route: [{destination: {host: a}, headers: {request: {set: {Host: 'a b'}}}}]\nrewrite: {authority: 'a/b'}",
+            &[
+                "spec.http[0].route[0].headers.request.set.Host: `a b` is not a host with or without a port [IST0106]",
+                "spec.http[0].rewrite.authority: `a/b` is not a host with or without a port [IST0106]",
+            ],
+        ),
+        (
+            "redirect: {authority: 'a:b', uri: /}",
+            &[
+                "spec.http[0].redirect.authority: `a:b` is not a host with or without a port [IST0106]",
+            ],
+        ),
+        ("redirect: {authority: '[2001:db8::1]:80'}", &[]),
+        (
             "name: x",
             &["spec.http[0]: one of route, redirect, directResponse is required [IST0106]"],
         ),

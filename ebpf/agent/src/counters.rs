@@ -22,12 +22,18 @@ use crate::view::View;
 pub struct Counters {
     cni: Family<CniLabels, Counter>,
     step_failures: Counter,
+    session_failures: Family<FailureLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CniLabels {
     command: &'static str,
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabel {
+    reason: &'static str,
 }
 
 impl Counters {
@@ -43,10 +49,21 @@ impl Counters {
             "Steps of enrolling or leaving that failed and will be tried again",
             self.step_failures.clone(),
         );
+        registry.register(
+            "ambit_zds_sessions_failed",
+            "Connections on the proxy socket that broke the protocol or a deadline, by reason",
+            self.session_failures.clone(),
+        );
     }
 
     pub(crate) fn cni(&self, command: &'static str, result: &'static str) {
         self.cni.get_or_create(&CniLabels { command, result }).inc();
+    }
+
+    pub(crate) fn session_failed(&self, reason: &'static str) {
+        self.session_failures
+            .get_or_create(&FailureLabel { reason })
+            .inc();
     }
 
     pub(crate) fn step_failed(&self) {

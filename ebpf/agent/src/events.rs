@@ -48,6 +48,8 @@ pub enum Event {
         session: SessionId,
         /// Why.
         reason: String,
+        /// In a word, unless the proxy just went: a label of `ambit_zds_sessions_failed_total`.
+        failure: Option<&'static str>,
     },
     /// An address of a pod changed; `None` means changes were lost and all must be read again.
     Address {

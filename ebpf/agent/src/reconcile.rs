@@ -109,7 +109,16 @@ impl Reconciler {
                 ticket,
                 answer,
             } => self.proxy_answered(session, &uid, ticket, answer).await,
-            Event::ProxyGone { session, reason } => self.proxy_gone(session, &reason).await,
+            Event::ProxyGone {
+                session,
+                reason,
+                failure,
+            } => {
+                if let Some(failure) = failure {
+                    self.counters.session_failed(failure);
+                }
+                self.proxy_gone(session, &reason).await;
+            }
             Event::Address {
                 slot,
                 cookie,

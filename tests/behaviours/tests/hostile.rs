@@ -3,6 +3,8 @@
 
 #[path = "hostile/attacker.rs"]
 mod attacker;
+#[path = "hostile/broken_streams.rs"]
+mod broken_streams;
 #[path = "hostile/certificates.rs"]
 mod certificates;
 #[path = "hostile/connect.rs"]

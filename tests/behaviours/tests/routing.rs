@@ -26,6 +26,7 @@ async fn requests_are_told_apart_by_every_field_of_a_match() -> Result<()> {
     };
     let mut cases = matches::paths();
     cases.extend(matches::others());
+    cases.extend(matches::rest());
     let wrong = case::run(&stage, cases).await?;
     stage.lab.down().await;
     ensure!(wrong.is_empty(), "{wrong:#?}");
@@ -38,8 +39,12 @@ async fn rules_send_change_copy_answer_delay_break_and_repeat_requests() -> Resu
         return Ok(());
     };
     let mut cases = actions::destinations();
-    cases.extend(actions::changes());
+    cases.extend(actions::rewrites());
+    cases.extend(actions::answers());
+    cases.extend(actions::headers());
     cases.extend(actions::resilience());
+    cases.extend(actions::limits());
+    cases.extend(actions::faults());
     let wrong = case::run(&stage, cases).await?;
     stage.lab.down().await;
     ensure!(wrong.is_empty(), "{wrong:#?}");

@@ -6,7 +6,7 @@ mod stage;
 use ambit_harness::client::HttpSummary;
 use ambit_harness::demo::Scene;
 use ambit_harness::demo::scene::BOOKINFO;
-use ambit_harness::lab::{DaemonKind, finish};
+use ambit_harness::lab::{Daemon, DaemonKind, finish};
 use ambit_harness::names::NodeNumber;
 use ambit_harness::process::Process;
 use ambit_harness::until;
@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use stage::{REVIEWS, SOON, Stage, VERSION, all_to};
+use std::sync::Arc;
 
 /// Line of the sample beside which a Service's label goes.
 const LABELS: &str = "    app: reviews\n    service: reviews\n";
@@ -78,6 +79,11 @@ async fn load(stage: &Stage) -> Result<Process> {
 async fn end(load: Process) -> Result<HttpSummary> {
     load.signal(Signal::SIGTERM);
     Ok(finish(load).await?.summary()?)
+}
+
+fn controller(stage: &Stage) -> Result<&Arc<Daemon>> {
+    let daemon = stage.lab.daemon(DaemonKind::Controller);
+    daemon.context("no controller")
 }
 
 /// The waypoint's process.
@@ -198,6 +204,27 @@ async fn with_the_gateway_deleted_requests_are_refused_until_it_is_back() -> Res
         after == before && seen.marker == 0,
         "{before} {after} {seen:?}"
     );
+    // A controller that starts now has never seen the waypoint, and knows all the same.
+    let controller = controller(&stage)?;
+    controller.kill().await;
+    controller.start().await?;
+    stage.lab.daemon_ready(controller).await?;
+    let rule = stage::virtual_service("new", &marked("v3")).replace("name: reviews,", "name: new,");
+    stage.lab.apply("new", &rule)?;
+    stage
+        .status_has("VirtualService", "new", &["NoWaypoint"])
+        .await?;
+    stage
+        .status_has("Service", "reviews", &["WaypointIsGone"])
+        .await?;
+    stage.lab.remove("new")?;
+    let answers = ask(&stage, 20).await?;
+    ensure!(answers.statuses.is_empty(), "{answers:?}");
+    let (after, seen) = (reached(&stage).await?, capture.seen());
+    ensure!(
+        after == before && seen.marker == 0,
+        "{before} {after} {seen:?}"
+    );
     drop(capture);
     Scene::new(&stage.lab).apply(&["networking/reviews-waypoint.yaml"])?;
     until("requests go through again", SOON, || async {
@@ -313,10 +340,7 @@ async fn without_the_controller_a_waypoint_routes_on_and_follows_again_afterward
         return Ok(());
     };
     stage.rules("before", &marked("v2")).await?;
-    let controller = stage
-        .lab
-        .daemon(DaemonKind::Controller)
-        .context("no controller")?;
+    let controller = controller(&stage)?;
     controller.kill().await;
     let answers = ask(&stage, 50).await?;
     ensure!(answers.header(VERSION, "v2") == 50, "{answers:?}");

@@ -1,4 +1,5 @@
 use super::*;
+use ambit_hbone::wire::connect::BadConnect;
 use ambit_net::relay::ResetCode;
 use ambit_runtime::causes::causes;
 use std::time::Duration;
@@ -32,6 +33,46 @@ fn check(cases: Vec<Case>) {
 }
 
 const BLOCKED: &str = "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008";
+
+#[test]
+fn failures_of_peers() {
+    let request = BadConnect::Method(http::Method::GET);
+    let headers = StreamRefused::Headers {
+        bytes: 70_000,
+        limit: 65_536,
+    };
+    let after = Duration::from_secs(20);
+    check(vec![
+        (
+            Failure::PeerStream(StreamRefused::Request(request)),
+            "CONNECT",
+            400,
+            "bad-request",
+            "stream refused: not a usable CONNECT: method GET is not CONNECT",
+        ),
+        (
+            Failure::PeerStream(headers),
+            "CONNECT",
+            431,
+            "headers",
+            "70000 bytes of headers, at most 65536 are read",
+        ),
+        (
+            Failure::PeerStream(StreamRefused::Full { limit: 200 }),
+            "CONNECT",
+            503,
+            "stream-limit",
+            "the tunnel carries 200 streams",
+        ),
+        (
+            Failure::PeerTunnel(TunnelError::Ping { after }),
+            "CONNECT",
+            503,
+            "ping",
+            "PING not answered within 20s",
+        ),
+    ]);
+}
 
 #[test]
 fn failures_towards_peers() {

@@ -3,6 +3,7 @@
 mod failures;
 mod path;
 mod pooling;
+mod refusals;
 
 use super::*;
 use crate::wire::ConnectRequest;

@@ -182,15 +182,15 @@ fn actions_and_policies_of_a_route() {
     assert_eq!(
         (
             headers.set.len(),
-            &*headers.set[0].name,
+            &*headers.set[1].name,
             &*headers.remove[0]
         ),
-        (1, "x-a", "x-c")
+        (2, "x-a", "x-c")
     );
     assert_eq!(
-        route.rewrite.as_ref().unwrap().authority,
-        "other",
-        "setting Host rewrites it"
+        (&*headers.set[0].name, &*headers.set[0].value),
+        ("host", "other"),
+        "whoever executes it takes it as the authority"
     );
     let mirror = &route.mirrors[0];
     assert_eq!(

@@ -33,6 +33,20 @@ enum SessionError {
     Dismissed,
 }
 
+impl SessionError {
+    /// In a word; `None` for a session that ended as sessions do.
+    fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Closed | Self::Dismissed => None,
+            Self::Send(_) => Some("send"),
+            Self::Receive(_) => Some("receive"),
+            Self::Late(_) => Some("late"),
+            Self::Unasked => Some("unasked"),
+            Self::Wire(_) => Some("protocol"),
+        }
+    }
+}
+
 /// Serves one proxy until it goes; says so in the end.
 pub(super) async fn run(session: SessionId, socket: SeqPacket, events: mpsc::Sender<Event>) {
     let mut talk = Session {
@@ -44,7 +58,13 @@ pub(super) async fn run(session: SessionId, socket: SeqPacket, events: mpsc::Sen
     let reason = causes(&error);
     tracing::info!(session = session.0, %reason, "proxy connection ended");
     // The receiver is gone only when the agent stops.
-    let _ = talk.events.send(Event::ProxyGone { session, reason }).await;
+    let failure = error.failure();
+    let gone = Event::ProxyGone {
+        session,
+        reason,
+        failure,
+    };
+    let _ = talk.events.send(gone).await;
 }
 
 struct Session {

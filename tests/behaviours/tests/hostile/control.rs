@@ -25,7 +25,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, ServerTlsConfig};
 
 /// Name by which proxies know the controller.
-const CONTROLLER: &str = "istiod.istio-system.svc";
+pub(crate) const CONTROLLER: &str = "istiod.istio-system.svc";
 /// The types of a node proxy.
 const TYPES: [&str; 2] = [type_urls::AUTHORIZATION, type_urls::ADDRESS];
 
@@ -97,7 +97,7 @@ fn listen(
 }
 
 /// Everything the controller has for a node proxy.
-async fn everything(siege: &Siege) -> Result<ResourceSet> {
+pub(crate) async fn everything(siege: &Siege) -> Result<ResourceSet> {
     let mut tasks = JoinSet::new();
     let mut updates = listen(siege, None, &mut tasks)?;
     let mut set = ResourceSet::default();
@@ -128,6 +128,19 @@ impl Authorizer for Anybody {
     }
 }
 
+/// Listens where the controller did, once it is gone.
+pub(crate) async fn in_its_place(siege: &Siege) -> Result<tokio::net::TcpListener> {
+    let core = siege.town.lab.name().core().path();
+    let bound = until("the controller's port is free", SOON, || async {
+        let bind = || std::net::TcpListener::bind(xds_address());
+        let bound = netns::inside_async(&core, bind).await;
+        bound.map_err(std::io::Error::other)?
+    });
+    let listener = bound.await?;
+    listener.set_nonblocking(true)?;
+    Ok(tokio::net::TcpListener::from_std(listener)?)
+}
+
 /// Serves `sets` in the controller's place, with a certificate of the mesh, until `tasks` is dropped.
 async fn usurp(
     siege: &Siege,
@@ -137,20 +150,12 @@ async fn usurp(
     let lab = Authority::of_lab(&siege.town.lab.run_dir())?;
     let (leaf, key) = lab.leaf(vec![SanType::DnsName(CONTROLLER.try_into()?)])?;
     let identity = Identity::from_pem(leaf.pem(), key.serialize_pem());
-    let core = siege.town.lab.name().core().path();
-    let bound = until("the controller's port is free", SOON, || async {
-        let bind = || std::net::TcpListener::bind(xds_address());
-        netns::inside_async(&core, bind)
-            .await
-            .map_err(std::io::Error::other)?
-    });
-    let listener = bound.await?;
-    listener.set_nonblocking(true)?;
-    let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?);
+    let listener = in_its_place(siege).await?;
+    let incoming = TcpListenerStream::new(listener);
     let (trigger, watch) = drain::channel();
     let server = Server::new(sets, Arc::new(Anybody), watch);
     let service = server.clone().into_service();
-    let mut grpc = tonic::transport::Server::builder()
+    let grpc = tonic::transport::Server::builder()
         .tls_config(ServerTlsConfig::new().identity(identity))?;
     tasks.spawn(async move {
         let _held = trigger;

@@ -76,12 +76,16 @@ pub(crate) fn destinations() -> Vec<Case> {
     ]
 }
 
+/// An entry for everything to v1, with `tail`.
+fn all(tail: &str) -> String {
+    format!("    -{}{tail}", V1.trim_start_matches("     "))
+}
+
 const V1: &str = "      route: [{destination: {host: reviews, subset: v1}}]\n";
 
-/// What becomes of paths, hosts and headers.
-pub(crate) fn changes() -> Vec<Case> {
+/// What becomes of paths and hosts.
+pub(crate) fn rewrites() -> Vec<Case> {
     let with = |head: &str, tail: &str| format!("    - {head}\n{V1}{tail}");
-    let all = |tail: &str| format!("    -{}{tail}", V1.trim_start_matches("     "));
     vec![
         case(
             "rewrite-of-a-prefix",
@@ -116,6 +120,12 @@ pub(crate) fn changes() -> Vec<Case> {
             ),
             vec![get("/user/ann/posts?p=2").app_saw("/path", "/echo/posts/of/ann?p=2")],
         ),
+    ]
+}
+
+/// Answers of the waypoint itself.
+pub(crate) fn answers() -> Vec<Case> {
+    vec![
         case(
             "redirect",
             "    - match: [{uri: {prefix: /old}}]\n      redirect: {uri: /new, authority: elsewhere.example}\n    \
@@ -136,15 +146,32 @@ pub(crate) fn changes() -> Vec<Case> {
             "    - match: [{uri: {prefix: /old/}}]\n      redirect: {prefixRewrite: /new/, redirectCode: 308}\n    \
              - redirect: {scheme: https, authority: elsewhere.example, derivePort: FROM_PROTOCOL_DEFAULT, redirectCode: 302}\n",
             vec![
-                get("/old/a?x=1").is(308).carries("location", "http://reviews:9080/new/a?x=1").from(""),
-                get("/b").is(302).carries("location", "https://elsewhere.example/b").from(""),
+                get("/old/a?x=1")
+                    .is(308)
+                    .carries("location", "http://reviews:9080/new/a?x=1")
+                    .from(""),
+                get("/b")
+                    .is(302)
+                    .carries("location", "https://elsewhere.example/b")
+                    .from(""),
             ],
         ),
         case(
             "direct-response-of-bytes",
             "    - directResponse: {status: 200, body: {bytes: aGVsbG8=}}\n",
-            vec![get("/echo").says("hello").carries("content-length", "5").from("")],
+            vec![
+                get("/echo")
+                    .says("hello")
+                    .carries("content-length", "5")
+                    .from(""),
+            ],
         ),
+    ]
+}
+
+/// What the app and the client see.
+pub(crate) fn headers() -> Vec<Case> {
+    vec![
         case(
             "the-app-sees-who-called-and-nothing-forged",
             &all(""),
@@ -204,9 +231,8 @@ pub(crate) fn changes() -> Vec<Case> {
     ]
 }
 
-/// Time-outs, retries, faults.
+/// Time-outs and retries.
 pub(crate) fn resilience() -> Vec<Case> {
-    let all = |tail: &str| format!("    -{}{tail}", V1.trim_start_matches("     "));
     vec![
         case(
             "timeout",
@@ -244,6 +270,12 @@ pub(crate) fn resilience() -> Vec<Case> {
                     .counts("v1", "r3", 3),
             ],
         ),
+    ]
+}
+
+/// Retries with limits.
+pub(crate) fn limits() -> Vec<Case> {
+    vec![
         case(
             "retries-avoid-endpoints-that-were-tried",
             "    - route: [{destination: {host: reviews}}]\n      retries: {attempts: 2, retryOn: '5xx', backoff: 5ms}\n",
@@ -285,6 +317,12 @@ pub(crate) fn resilience() -> Vec<Case> {
                     .counts("v1", "s2", 1),
             ],
         ),
+    ]
+}
+
+/// Faults.
+pub(crate) fn faults() -> Vec<Case> {
+    vec![
         case(
             "per-try-timeout",
             &all(

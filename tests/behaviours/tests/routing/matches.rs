@@ -64,7 +64,7 @@ pub(crate) fn paths() -> Vec<Case> {
     ]
 }
 
-/// Methods, authorities, headers, alternatives.
+/// Methods, authorities, headers.
 pub(crate) fn others() -> Vec<Case> {
     vec![
         case(
@@ -118,6 +118,12 @@ pub(crate) fn others() -> Vec<Case> {
                     .from("v3"),
             ],
         ),
+    ]
+}
+
+/// What must be absent, alternatives, order.
+pub(crate) fn rest() -> Vec<Case> {
+    vec![
         case(
             "without-headers",
             "{withoutHeaders: {x-a: {exact: one}, x-b: {}}}",

@@ -1,13 +1,14 @@
 //! What the waypoint's metrics say of requests.
 
 use crate::stage::{REVIEWS, SOON, Stage};
+use ambit_harness::prometheus::Scrape;
 use ambit_harness::until;
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 
 /// Labels of a request from client to v2 of reviews; which response code, flags and destination it had
 /// is added.
-const COMMON: [(&str, &str); 16] = [
+const COMMON: [(&str, &str); 18] = [
     ("reporter", "waypoint"),
     ("source_workload", "client"),
     ("source_workload_namespace", "bookinfo"),
@@ -20,6 +21,8 @@ const COMMON: [(&str, &str); 16] = [
         "spiffe://cluster.local/ns/bookinfo/sa/client",
     ),
     ("source_cluster", "Kubernetes"),
+    ("source_region", "lab"),
+    ("source_zone", "lab-n1"),
     ("destination_service", "reviews.bookinfo.svc.cluster.local"),
     ("destination_service_name", "reviews"),
     ("destination_service_namespace", "bookinfo"),
@@ -27,6 +30,42 @@ const COMMON: [(&str, &str); 16] = [
     ("connection_security_policy", "mutual_tls"),
     ("grpc_response_status", "unknown"),
     ("destination_workload_namespace", "bookinfo"),
+];
+
+/// Requests by outcome.
+const COUNTS: [(f64, &[(&str, &str)]); 4] = [
+    (
+        7.0,
+        &[
+            ("response_code", "200"),
+            ("response_flags", "-"),
+            ("destination_workload", "reviews-v2"),
+        ],
+    ),
+    (
+        3.0,
+        &[
+            ("response_code", "418"),
+            ("response_flags", "-"),
+            ("destination_workload", "reviews-v2"),
+        ],
+    ),
+    (
+        5.0,
+        &[
+            ("response_code", "503"),
+            ("response_flags", "FI"),
+            ("destination_workload", "unknown"),
+        ],
+    ),
+    (
+        2.0,
+        &[
+            ("response_code", "404"),
+            ("response_flags", "NR"),
+            ("destination_workload", "unknown"),
+        ],
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,41 +89,7 @@ async fn every_request_is_counted_once_with_both_ends_and_its_outcome() -> Resul
             .client(&["-n", n, &format!("{REVIEWS}{path}")])
             .await?;
     }
-    let counts: [(f64, &[(&str, &str)]); 4] = [
-        (
-            7.0,
-            &[
-                ("response_code", "200"),
-                ("response_flags", "-"),
-                ("destination_workload", "reviews-v2"),
-            ],
-        ),
-        (
-            3.0,
-            &[
-                ("response_code", "418"),
-                ("response_flags", "-"),
-                ("destination_workload", "reviews-v2"),
-            ],
-        ),
-        (
-            5.0,
-            &[
-                ("response_code", "503"),
-                ("response_flags", "FI"),
-                ("destination_workload", "unknown"),
-            ],
-        ),
-        (
-            2.0,
-            &[
-                ("response_code", "404"),
-                ("response_flags", "NR"),
-                ("destination_workload", "unknown"),
-            ],
-        ),
-    ];
-    for (n, labels) in counts {
+    for (n, labels) in COUNTS {
         until(&format!("{n} × {labels:?}"), SOON, || async {
             let scrape = stage.metrics().await.map_err(|e| format!("{e:#}"))?;
             match scrape.sum("istio_requests_total", labels) {
@@ -94,7 +99,13 @@ async fn every_request_is_counted_once_with_both_ends_and_its_outcome() -> Resul
         })
         .await?;
     }
-    let scrape = stage.metrics().await?;
+    every_label(&stage.metrics().await?)?;
+    stage.lab.down().await;
+    Ok(())
+}
+
+/// The series of the seven has these labels and no others, in the counter and the histograms.
+fn every_label(scrape: &Scrape) -> Result<()> {
     let of_200 = [
         ("response_code", "200"),
         ("destination_workload", "reviews-v2"),
@@ -115,6 +126,8 @@ async fn every_request_is_counted_once_with_both_ends_and_its_outcome() -> Resul
             "spiffe://cluster.local/ns/bookinfo/sa/bookinfo-reviews",
         ),
         ("destination_cluster", "Kubernetes"),
+        ("destination_region", "lab"),
+        ("destination_zone", "lab-n2"),
     ]);
     let unknown: Vec<_> = samples[0]
         .labels
@@ -146,6 +159,5 @@ async fn every_request_is_counted_once_with_both_ends_and_its_outcome() -> Resul
             "{family}: {counted} {beyond} {sum}"
         );
     }
-    stage.lab.down().await;
     Ok(())
 }
