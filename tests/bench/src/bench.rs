@@ -1,8 +1,8 @@
 //! The comparison.
 //! In: options. Out: a table and JSON of medians with their spread, gates judged on ratios within rounds.
-//! Order: a lab, warm-up, idle memory, then rounds; in a round every contender of a measure comes right
-//! after the other, and who comes first changes with the round, so that a machine that slows down slows
-//! all of them.
+//! Order: a lab, first requests with a look at the link (who is encrypted, who is not), idle memory, then
+//! rounds; in a round every contender of a measure comes right after the other, and who comes first changes
+//! with the round, so that a machine that slows down slows all of them.
 //! Owns: the lab, which goes on every way out.
 
 mod agree;
@@ -15,6 +15,7 @@ mod results;
 mod rounds;
 mod sample;
 mod stage;
+mod wire;
 mod yaml;
 
 use std::path::PathBuf;

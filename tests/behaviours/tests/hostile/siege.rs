@@ -47,7 +47,11 @@ pub(crate) async fn siege() -> Result<Option<Siege>> {
     let steady = town.lab.start_in(TOWN, "client", command).await?;
     let labels = [("reporter", "destination"), ("response_flags", "-")];
     let opened = "istio_tcp_connections_opened_total";
-    town.grows(2, (opened, &labels), 0.0, STEADY as f64).await?;
+    let all = town.grows(2, (opened, &labels), 0.0, STEADY as f64).await;
+    all.with_context(|| {
+        let log = |n| town.lab.log(DaemonKind::Ztunnel(node(n)));
+        format!("client's proxy:\n{}\nserver's proxy:\n{}", log(1), log(2))
+    })?;
     let ztunnel = town.daemon(DaemonKind::Ztunnel(node(2)))?;
     let pid = ztunnel.pid().await.context("the proxy runs")?;
     Ok(Some(Siege {

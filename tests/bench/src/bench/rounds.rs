@@ -2,20 +2,15 @@
 //! In: the stage, settings. Out: results, a line of progress per measure.
 //! A measurement that goes wrong is recorded and the run goes on.
 
-use std::time::Duration;
-
 use super::kinds::{Contender, Figure, Measure};
 use super::results::{Failure, Point, Results};
 use super::stage::Stage;
-use super::{Settings, report, sample, say};
-
-/// Long enough for tunnels, certificates and buffers to be there.
-const WARM: Duration = Duration::from_millis(200);
+use super::{Settings, report, sample, say, wire};
 
 /// Runs all of them.
 ///
 /// # Errors
-/// A way that does not even warm up: nothing it would measure means anything.
+/// A way that is not what it should be: nothing it would measure means anything.
 pub(crate) async fn all(
     stage: &Stage,
     settings: &Settings,
@@ -23,8 +18,8 @@ pub(crate) async fn all(
 ) -> anyhow::Result<()> {
     for contender in &settings.contenders {
         if stage.way(*contender).is_some() {
-            let warm = sample::take(stage, Measure::Requests, *contender, WARM, 0).await;
-            warm.map_err(|error| error.context(format!("{contender}: first requests")))?;
+            let first = wire::look(stage, *contender).await;
+            first.map_err(|error| error.context(format!("{contender}: first requests")))?;
         }
     }
     let mut once = settings.measures.clone();
