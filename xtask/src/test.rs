@@ -114,7 +114,10 @@ fn execute(stage: Stage) -> Result<()> {
             "--deny",
             "warnings",
         ])),
-        Stage::Build => workspace::run(cargo().args(["build", "--workspace", "--locked"])),
+        // With the tests, so that the programs and every later stage share one set of features.
+        Stage::Build => {
+            workspace::run(cargo().args(["build", "--workspace", "--all-targets", "--locked"]))
+        }
         Stage::Unit => workspace::run(cargo().args([
             "test",
             "--workspace",
@@ -123,14 +126,24 @@ fn execute(stage: Stage) -> Result<()> {
             "--locked",
             "--no-fail-fast",
         ])),
-        Stage::Behaviours => workspace::run(cargo().args([
-            "test",
-            "--package",
-            BEHAVIOURS,
-            "--locked",
-            "--no-fail-fast",
-            "--",
-            "--test-threads=1",
-        ])),
+        Stage::Behaviours => behaviours(),
     }
+}
+
+/// Every test file of the behaviours, by name: `--package` would choose other features, and build
+/// most of the workspace again.
+fn behaviours() -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let dir = workspace::root().join("tests/behaviours/tests");
+    for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if let Some(name) = path
+            .file_stem()
+            .filter(|_| path.extension().is_some_and(|e| e == "rs"))
+        {
+            command.arg("--test").arg(name);
+        }
+    }
+    workspace::run(command.args(["--", "--test-threads=1"]))
 }
