@@ -13,9 +13,13 @@ use clap::{Parser, Subcommand};
 use output::Format;
 use std::process::ExitCode;
 
-/// Talk to an Ambit mesh.
 #[derive(Parser)]
-#[command(name = "ambit", version, about, propagate_version = true)]
+#[command(
+    name = "ambit",
+    version,
+    about = "Ask an Ambit mesh what it does",
+    propagate_version = true
+)]
 struct Cli {
     /// Lab to talk to; with a single running lab it is found by itself
     #[arg(long, global = true, env = "AMBIT_LAB", value_name = "NAME")]
@@ -78,7 +82,9 @@ async fn run(cli: Cli) -> anyhow::Result<output::Verdict> {
         Command::Explain(args) => commands::explain::run(&args, &open()?, cli.output).await,
         Command::Completion { shell } => {
             let mut command = <Cli as clap::CommandFactory>::command();
-            clap_complete::generate(shell, &mut command, "ambit", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "ambit", &mut script);
+            output::text(&String::from_utf8_lossy(&script));
             Ok(output::Verdict::Fine)
         }
     }

@@ -1,13 +1,10 @@
 //! Printing: tables for people, JSON and YAML for programs, errors with their causes.
 //! The only file that writes to standard output.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is this file's job"
-)]
+#![allow(clippy::print_stderr, reason = "printing is this file's job")]
 
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// `-o`.
@@ -51,21 +48,30 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
     }
-    println!("{}", table.trim_fmt());
+    line(table.trim_fmt());
 }
 
 /// Prints a value for programs.
 pub(crate) fn value(value: &impl Serialize, format: Format) -> anyhow::Result<()> {
     match format {
-        Format::Yaml => print!("{}", serde_saphyr::to_string(value)?),
-        Format::Json | Format::Table => println!("{}", serde_json::to_string_pretty(value)?),
+        Format::Yaml => text(&serde_saphyr::to_string(value)?),
+        Format::Json | Format::Table => line(serde_json::to_string_pretty(value)?),
     }
     Ok(())
 }
 
 /// Prints one line.
-pub(crate) fn line(text: impl std::fmt::Display) {
-    println!("{text}");
+pub(crate) fn line(line: impl std::fmt::Display) {
+    text(&format!("{line}\n"));
+}
+
+/// Prints text. A reader that has seen enough, as `head`, ends the command in silence.
+pub(crate) fn text(text: &str) {
+    let mut out = std::io::stdout();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+        std::process::exit(if closed { 0 } else { 2 });
+    }
 }
 
 /// Prints one line beside the answer.

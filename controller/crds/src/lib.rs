@@ -8,6 +8,7 @@
 pub mod duration;
 mod error;
 pub mod gateway;
+pub mod grpc;
 pub mod istio;
 mod key;
 mod object;

@@ -2,31 +2,13 @@
 
 use super::report::{Report, clip};
 use crate::error::Code;
+use crate::grpc::GRPC_STATUSES;
 use crate::istio::{
     Abort, Destination, DirectResponse, Fault, HeaderOperations, Headers, HttpMatch, HttpRoute,
     Percent, Redirect, Retries, Rewrite, StringMatch, VirtualServiceSpec,
 };
 use std::collections::HashSet;
 
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 const RETRY_ON: [&str; 18] = [
     "5xx",
     "gateway-error",

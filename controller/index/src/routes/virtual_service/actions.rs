@@ -2,32 +2,12 @@
 
 use super::super::parts;
 use ambit_api::route as pb;
+use ambit_crds::grpc::GRPC_STATUSES;
 use ambit_crds::istio::{
     DerivePort, DirectResponse, Fault, HeaderOperations, Redirect, Retries, Rewrite,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-
-/// gRPC status names, in the order of their numbers.
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// Header changes. A `Host` that is set is the authority, for whoever executes them.
 pub(super) fn header_ops(ops: Option<&HeaderOperations>) -> Option<pb::HeaderOps> {
@@ -123,7 +103,7 @@ pub(super) fn fault(fault: &Fault) -> pb::Fault {
 }
 
 fn grpc(name: &str) -> Option<u32> {
-    let position = GRPC.iter().position(|known| *known == name)?;
+    let position = GRPC_STATUSES.iter().position(|known| *known == name)?;
     u32::try_from(position).ok()
 }
 
