@@ -1,39 +1,54 @@
 //! The one place that wires the agent's parts.
 //! In: [`Config`] and a drain. Out: a running agent until the drain.
 //! Owns every task. Must not happen here: a decision of any part.
-//! Stopping leaves everything in the kernel as it is: pods stay captured, the next agent adopts them.
+//! Stopping leaves everything in the kernel as it is: pods stay captured, the next agent adopts them. Only
+//! an agent whose DaemonSet is gone takes the mesh off the node.
+
+mod cluster;
+mod home;
+
+use home::{Feeders, Home};
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ambit_ebpf_loader::{
-    Capture, CaptureConfig, CgroupError, CgroupRef, NameserverError, OpenError, cgroup2_mount,
+    Capture, CaptureConfig, CgroupError, CgroupRef, NameserverError, OpenError, cgroup2_mount_of,
 };
 use ambit_net::Netns;
 use ambit_net::netns::OpenNetnsError;
 use ambit_net::sysctl::SysctlRoot;
 use ambit_runtime::admin::{self, Reply, Routes};
+use ambit_runtime::causes::causes;
 use ambit_runtime::drain::Watch;
 use ambit_runtime::readiness::Readiness;
-use ambit_runtime::tasks::{End, TaskGroup};
+use ambit_runtime::tasks::{End, Ended, TaskGroup};
 use ambit_runtime::{build_info, metrics};
+use ambit_source::kubernetes::{ConnectError, Writer};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::counters::{Counters, Scraped};
 use crate::events::Event;
-use crate::exempt::Exemption;
 use crate::journal::{Journal, JournalError};
 use crate::reconcile::{StartError, Started, Startup};
+use crate::sandbox::cgroup_tree;
 use crate::selftest::{self, SelfTestError};
-use crate::status::{AnnounceError, Announcer};
+use crate::status::AnnounceError;
 use crate::view::View;
-use crate::{cni_server, zds};
+use crate::{cni_server, leave, zds};
 
 /// Why the agent cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    /// The API server.
+    #[error("there is no way to an api server, and no source directory")]
+    Connect(#[from] ConnectError),
+    /// With a directory nobody says which pods are proxies.
+    #[error("with a source directory the proxy's cgroup must be given")]
+    NoProxyCgroup,
     /// The node's namespace.
     #[error("the node's network namespace cannot be used")]
     NodeNetns(#[from] OpenNetnsError),
@@ -80,12 +95,13 @@ pub enum AppError {
 /// # Errors
 /// See [`AppError`].
 pub async fn run(config: Config, mut drain: Watch) -> Result<(), AppError> {
+    let home = Home::of(&config).await?;
     let readiness = Readiness::new();
     let source_gate = readiness.gate("source");
-    let capture = Arc::new(open_capture(&config)?);
+    let recovered = readiness.gate("listeners of captured pods");
+    let node_cookie = node_cookie(&config)?;
     let sysctls = SysctlRoot::new(&config.proc);
-    selftest::run(&capture, &sysctls).await?;
-    capture.set_nameservers(&config.nameservers)?;
+    let capture = capture(&config, &home, node_cookie, &sysctls).await?;
     let counters = Counters::default();
     let Started {
         reconciler,
@@ -93,47 +109,84 @@ pub async fn run(config: Config, mut drain: Watch) -> Result<(), AppError> {
         view,
     } = Startup {
         capture: capture.clone(),
-        node_cookie: node_cookie(&config)?,
+        node_cookie,
         sysctls,
-        announcer: Announcer::directory(&config.source_dir, &config.node_name)?,
-        exemption: Exemption::new(vec![config.proxy_cgroup.clone()]),
-        journal: Journal::open(&config.run_dir)?,
-        known_file: config.state_file(),
+        announcer: home.announcer(&config)?,
+        exemption: home.exemption.clone(),
+        journal: Journal::open(&config.node.run_dir)?,
+        known_file: config.node.state_file(),
         excluded: config.exclude_namespaces.clone(),
         counters: counters.clone(),
         synced: source_gate,
+        recovered,
     }
     .adopt()?;
+    let feeders = Feeders {
+        home: &home,
+        config: &config,
+        capture: capture.clone(),
+        view: view.clone(),
+        events: events.clone(),
+    };
+    let mut registry = registry(capture.clone(), &counters, view.clone());
+    home.annotations.register(&mut registry);
+    let mut feeders = feeders.start(&readiness, &mut registry, node_cookie);
     let mut tasks = serve(
         &config,
         &drain,
         readiness,
-        routes(capture, &counters, view),
+        routes(registry, view.clone()),
         &events,
     )
     .await?;
     tasks.spawn("reconcile", reconciler.run());
-    let (source, node) = (config.source(), config.node_name);
-    tasks.spawn("source", async move {
-        if let Err(error) = source.run(node, events).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the source cannot be watched"
-            );
-        }
-    });
+    if let Some(client) = home.client.clone() {
+        let writer = Writer::new(client, MANAGER);
+        tasks.spawn("annotations", home.annotations.clone().write(writer));
+    }
+    drop(capture);
     tracing::info!("agent started");
     tokio::select! {
-        _ = drain.signalled() => {
-            tracing::info!("agent stops; pods stay captured");
-            Ok(())
-        }
-        Some(ended) = tasks.next() => Err(AppError::Ended(ended.task, match ended.end {
-            End::Returned(()) => "it returned".to_owned(),
-            End::Panicked(message) => message,
-            End::Aborted => "it was aborted".to_owned(),
-        })),
+        _ = drain.signalled() => {}
+        Some(ended) = tasks.next() => return Err(ended_early(ended)),
+        Some(ended) = feeders.next() => return Err(ended_early(ended)),
     }
+    if !home.is_final(&config).await {
+        tracing::info!("agent stops; pods stay captured");
+        return Ok(());
+    }
+    feeders.shutdown().await;
+    home.dismiss(&config, &events, view).await;
+    tasks.shutdown().await;
+    if let Err(error) = leave::tear_down(&config.node).await {
+        tracing::error!(error = %causes(&error), "capture stays on this node");
+    }
+    Ok(())
+}
+
+/// Open capture on a node that has passed the self-test.
+async fn capture(
+    config: &Config,
+    home: &Home,
+    node_cookie: u64,
+    sysctls: &SysctlRoot,
+) -> Result<Arc<Capture>, AppError> {
+    let capture = Arc::new(open_capture(config, node_cookie)?);
+    selftest::run(&capture, sysctls).await?;
+    // Those a former agent looked up stay until they are looked up again.
+    if home.client.is_none() || !config.nameservers.is_empty() {
+        capture.set_nameservers(&config.nameservers)?;
+    }
+    Ok(capture)
+}
+
+fn ended_early(ended: Ended) -> AppError {
+    let how = match ended.end {
+        End::Returned(()) => "it returned".to_owned(),
+        End::Panicked(message) => message,
+        End::Aborted => "it was aborted".to_owned(),
+    };
+    AppError::Ended(ended.task, how)
 }
 
 /// Binds every socket and serves on it.
@@ -145,7 +198,7 @@ async fn serve(
     events: &mpsc::Sender<Event>,
 ) -> Result<TaskGroup, AppError> {
     let zds = zds::Server::bind(&config.zds_socket)?;
-    let cni = cni_server::Server::bind(&config.cni_socket)?;
+    let cni = cni_server::Server::bind(&config.node.cni_socket)?;
     let metrics_port = admin::Server::bind(config.metrics_addr).await?;
     let ready_port = admin::Server::bind(config.ready_addr).await?;
     let mut tasks = TaskGroup::new("agent");
@@ -165,29 +218,49 @@ async fn serve(
 }
 
 fn node_cookie(config: &Config) -> Result<u64, AppError> {
-    Netns::open(&config.node_netns)?
+    Netns::open(&config.node.node_netns)?
         .cookie()
         .map_err(AppError::NodeCookie)
 }
 
-fn open_capture(config: &Config) -> Result<Capture, AppError> {
-    let kubepods = match &config.kubepods_cgroup {
-        Some(path) => Some(CgroupRef::of(path, &cgroup2_mount()?)?),
+fn open_capture(config: &Config, node_netns_cookie: u64) -> Result<Capture, AppError> {
+    let kubepods = match kubepods(config) {
+        Some(path) => Some(CgroupRef::of(&path, &cgroup2_mount_of(&path)?)?),
         None => None,
     };
     Ok(Capture::open(CaptureConfig {
-        pin_root: config.pin_root.clone(),
-        cgroup_root: config.cgroup_root.clone(),
-        node_netns_cookie: node_cookie(config)?,
+        pin_root: config.node.pin_root.clone(),
+        cgroup_root: config.node.cgroup_root.clone(),
+        node_netns_cookie,
         kubepods,
     })?)
 }
 
-fn routes(capture: Arc<Capture>, counters: &Counters, view: watch::Receiver<Arc<View>>) -> Routes {
+fn kubepods(config: &Config) -> Option<PathBuf> {
+    if config.kubepods_cgroup.is_some() || config.source_dir.is_some() {
+        return config.kubepods_cgroup.clone();
+    }
+    let found = cgroup_tree::kubepods(&config.node.cgroup_root);
+    if found.is_none() {
+        let root = config.node.cgroup_root.display();
+        tracing::warn!(%root, "no cgroup of all pods: hostNetwork pods pass as probes");
+    }
+    found
+}
+
+fn registry(
+    capture: Arc<Capture>,
+    counters: &Counters,
+    view: watch::Receiver<Arc<View>>,
+) -> Registry {
     let mut registry = Registry::default();
     build_info::register(&mut registry, "cni");
     counters.register(&mut registry);
-    registry.register_collector(Box::new(Scraped::new(capture, view.clone())));
+    registry.register_collector(Box::new(Scraped::new(capture, view)));
+    registry
+}
+
+fn routes(registry: Registry, view: watch::Receiver<Arc<View>>) -> Routes {
     metrics::routes(Routes::new(), Arc::new(registry)).get(
         "/debug/pods",
         "pods and what is done for them",
@@ -202,3 +275,6 @@ fn routes(capture: Arc<Capture>, counters: &Counters, view: watch::Receiver<Arc<
         },
     )
 }
+
+/// Field manager of the agent's writes.
+const MANAGER: &str = "ambit-agent";

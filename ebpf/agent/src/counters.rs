@@ -131,6 +131,16 @@ impl Scraped {
             "ambit_reserved_slots",
             "Captured pods the agent has lost the record of",
             view.reserved_slots,
+        )?;
+        let older = view
+            .pods
+            .iter()
+            .filter_map(|pod| pod.preexisting_connections);
+        gauge(
+            encoder,
+            "ambit_preexisting_connections",
+            "Connections from before their pod was captured, which live on outside the mesh",
+            older.sum(),
         )
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod execute;
+pub mod older;
 pub mod plan;
 pub mod pod;
 pub mod quiet;

@@ -63,7 +63,7 @@ pub enum Event {
 }
 
 /// What the source says now. Objects that are not named have not changed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// The first answer: everything there is, so that what is missing is gone.
     pub complete: bool,

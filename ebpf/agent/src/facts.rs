@@ -55,8 +55,37 @@ impl Seen {
     /// The pod of that name, unless it is another one of the same name.
     pub fn pod(&self, namespace: &str, name: &str, uid: Option<&str>) -> Option<PodFacts> {
         let found = self.pods.get(&(namespace.to_owned(), name.to_owned()))?;
-        let same = uid.is_none_or(|uid| found.uid.is_empty() || found.uid == uid);
+        let same = uid
+            .is_none_or(|uid| found.uid.is_empty() || found.uid == uid || found.node_uid() == uid);
         (self.complete && same).then(|| found.clone())
+    }
+
+    /// All pods; none before the source has told everything once.
+    pub fn pods(&self) -> impl Iterator<Item = &PodFacts> {
+        self.pods.values().filter(|_| self.complete)
+    }
+
+    /// What the source would tell if every pod had opted out.
+    pub fn everyone_out(&self) -> Facts {
+        let out = |pod: &PodFacts| {
+            let mut pod = pod.clone();
+            let mode = ambit_api::labels::DATAPLANE_MODE.to_owned();
+            pod.labels.insert(mode, "none".into());
+            pod
+        };
+        Facts {
+            complete: true,
+            pods: self
+                .pods
+                .iter()
+                .map(|(key, pod)| (key.clone(), Some(out(pod))))
+                .collect(),
+            namespaces: self
+                .namespaces
+                .iter()
+                .map(|(name, labels)| (name.clone(), Some(labels.clone())))
+                .collect(),
+        }
     }
 
     /// What a pod should be.
@@ -108,6 +137,47 @@ mod tests {
         assert!(seen.pod("shop", "web", Some("1")).is_some());
         assert!(seen.pod("shop", "web", Some("2")).is_none());
         assert!(seen.pod("shop", "other", None).is_none());
+    }
+
+    #[test]
+    fn a_static_pod_is_known_by_the_hash_of_its_configuration_too() {
+        let (key, mirror) = pod("web", "api-uid");
+        let mut mirror = mirror.unwrap();
+        for annotation in ["kubernetes.io/config.hash", "kubernetes.io/config.mirror"] {
+            mirror.annotations.insert(annotation.into(), "hash".into());
+        }
+        let mut seen = Seen::default();
+        seen.update(Facts {
+            complete: true,
+            pods: vec![(key, Some(mirror))],
+            ..Facts::default()
+        });
+        for (uid, found) in [("hash", true), ("api-uid", true), ("other", false)] {
+            assert_eq!(seen.pod("shop", "web", Some(uid)).is_some(), found, "{uid}");
+        }
+    }
+
+    #[test]
+    fn when_everyone_is_out_no_pod_is_wanted() {
+        let mut seen = Seen::default();
+        let ambient = || [("istio.io/dataplane-mode".to_owned(), "ambient".to_owned())];
+        let (key, plain) = pod("web", "1");
+        let (other, mut labelled) = pod("db", "2");
+        labelled.as_mut().unwrap().labels.extend(ambient());
+        seen.update(Facts {
+            complete: true,
+            pods: vec![(key, plain), (other, labelled)],
+            namespaces: vec![("shop".into(), Some(ambient().into()))],
+        });
+        let enrolled = |seen: &Seen| {
+            let intents = seen.pods().map(|pod| seen.intent(pod, &[]));
+            intents
+                .filter(|intent| matches!(intent, Intent::Enroll(_)))
+                .count()
+        };
+        assert_eq!(enrolled(&seen), 2);
+        seen.update(seen.everyone_out());
+        assert_eq!((enrolled(&seen), seen.pods().count()), (0, 2));
     }
 
     #[test]

@@ -35,6 +35,17 @@ pub struct PodFacts {
     pub finished: bool,
 }
 
+impl PodFacts {
+    /// The uid that kubelet, the container runtime and the CNI plugin know the pod by. Static pods have
+    /// a hash of their configuration for it; `metadata.uid` is that of their mirror.
+    pub fn node_uid(&self) -> &str {
+        match self.annotations.get(CONFIG_HASH) {
+            Some(hash) if self.annotations.contains_key(CONFIG_MIRROR) => hash,
+            _ => &self.uid,
+        }
+    }
+}
+
 /// What a pod should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
@@ -129,6 +140,9 @@ fn options(pod: &PodFacts) -> PodOptions {
 
 const AMBIENT: &str = "ambient";
 const NONE: &str = "none";
+/// Set by kubelet on the mirrors of static pods.
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 /// Set by the sidecar injector.
 const SIDECAR_STATUS: &str = "sidecar.istio.io/status";
 

@@ -1,19 +1,20 @@
 //! `ambit-agent`: one per node.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use ambit_agent::config::Config;
+use ambit_agent::config::{Config, Invocation};
 use ambit_runtime::{drain, signal, tasks};
 use anyhow::Context;
-use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn main() -> anyhow::Result<()> {
-    let config = Config::parse();
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).context("--log")?;
+    let invocation = Invocation::parse_from(std::env::args_os());
+    let filter = tracing_subscriber::EnvFilter::try_new(invocation.log()).context("--log")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     // Each pod costs five descriptors per worker of the proxy.
@@ -25,13 +26,21 @@ fn main() -> anyhow::Result<()> {
         .build()
         .context("runtime")?
         .block_on(async {
-            let (trigger, watch) = drain::channel();
-            let _signals =
-                tasks::spawn("signals", signal::Signals::install()?.drive(trigger, GRACE));
-            ambit_agent::app::run(config, watch).await?;
-            Ok(())
+            match invocation {
+                Invocation::Run(config) => run(*config).await,
+                Invocation::Uninstall(uninstall) => {
+                    Ok(ambit_agent::leave::by_hand(&uninstall.node).await?)
+                }
+            }
         })
 }
 
-/// Nothing has to be finished before the agent may go.
+async fn run(config: Config) -> anyhow::Result<()> {
+    let (trigger, watch) = drain::channel();
+    let _signals = tasks::spawn("signals", signal::Signals::install()?.drive(trigger, GRACE));
+    ambit_agent::app::run(config, watch).await?;
+    Ok(())
+}
+
+/// Nothing has to be finished before an agent may go that another one follows.
 const GRACE: Duration = Duration::from_secs(1);

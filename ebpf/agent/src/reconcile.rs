@@ -8,6 +8,7 @@ mod cni;
 mod facts;
 mod proxies;
 mod publish;
+mod recovery;
 mod start;
 mod tick;
 
@@ -64,6 +65,7 @@ pub struct Reconciler {
     events: mpsc::Receiver<Event>,
     view: watch::Sender<Arc<View>>,
     synced: Gate,
+    recovered: Option<Gate>,
 }
 
 /// Whether the record is still needed.
@@ -81,7 +83,9 @@ impl Reconciler {
         for slot in self.slots() {
             self.take_over(slot).await;
         }
+        self.announce_recovery();
         self.publish();
+        self.check_recovery();
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
@@ -90,7 +94,9 @@ impl Reconciler {
                 },
                 _ = clock.tick() => self.tick().await,
             }
+            // In this order: whoever finds the agent ready finds the listeners on its page.
             self.publish();
+            self.check_recovery();
         }
     }
 

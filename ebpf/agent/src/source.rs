@@ -1,15 +1,16 @@
 //! Where the agent learns of pods and namespaces.
-//! In: batches of objects. Out: `Event::Facts`, of this node's pods only.
+//! In: batches of objects, of a directory or an API server. Out: `Event::Facts`, of this node's pods only.
 //! Owns the watch. Must not happen here: a decision about a pod.
 //! Spec: Kubernetes core/v1 Pod and Namespace.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ambit_crds::{Kind, Object, ObjectKey};
-use ambit_source::directory::{WatchError, watch};
-use ambit_source::{Batch, Change};
+use ambit_source::kubernetes::{self, Client, Kinds};
+use ambit_source::{Batch, Change, WatchError};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
 
@@ -17,24 +18,34 @@ use crate::events::{Event, Facts};
 use crate::intent::PodFacts;
 
 /// A kind of source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Source {
     /// A directory of YAML files.
     Directory(PathBuf),
+    /// The API server.
+    Cluster(Client),
 }
 
 impl Source {
-    /// Tells everything once, then every change, until the receiver is gone.
+    /// Tells everything once, then every change, until the receiver is gone. `hear` learns it first.
     ///
     /// # Errors
-    /// The source cannot be watched at all.
-    pub async fn run(self, node: String, events: mpsc::Sender<Event>) -> Result<(), WatchError> {
-        let Self::Directory(dir) = self;
-        let mut source = watch(&dir)?;
+    /// The source cannot be watched at all, or not any more.
+    pub async fn run(
+        self,
+        node: String,
+        hear: impl Fn(&Facts),
+        events: mpsc::Sender<Event>,
+    ) -> Result<(), WatchError> {
+        let mut source = match self {
+            Self::Directory(dir) => ambit_source::watch(&dir)?,
+            Self::Cluster(client) => kubernetes::watch(client, Kinds::Node(node.clone())),
+        };
         let mut first = true;
         loop {
             let batch = match source.next().await {
                 Ok(batch) => batch,
+                Err(error @ WatchError::Ended { .. }) => return Err(error),
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -49,9 +60,19 @@ impl Source {
             }
             let facts = facts(&batch, &node, first);
             first = false;
+            hear(&facts);
             if events.send(Event::Facts(facts)).await.is_err() {
                 return Ok(());
             }
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(dir) => f.debug_tuple("Directory").field(dir).finish(),
+            Self::Cluster(_) => f.debug_tuple("Cluster").finish(),
         }
     }
 }

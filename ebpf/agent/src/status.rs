@@ -1,6 +1,11 @@
 //! The annotation `ambient.istio.io/redirection` on pods: the controller reads it as "speaks HBONE".
-//! In: what to say of a pod. Out: a status document of the writer `agent-<node>`.
-//! Owns nothing. Must not happen here: a word about a pod that is not the agent's.
+//! In: what to say of a pod. Out: a status document of the writer `agent-<node>`, or a patch of `pods/status`.
+//! Owns nothing but the words that wait. Must not happen here: a word about a pod that is not the agent's.
+
+mod board;
+mod cluster;
+
+pub use cluster::Cluster;
 
 use std::path::Path;
 
@@ -22,10 +27,25 @@ pub enum Announced {
     Enabled,
 }
 
+/// The pod that something is said of.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// The uid the node knows it by.
+    pub uid: &'a str,
+    /// Namespace.
+    pub namespace: &'a str,
+    /// Name.
+    pub name: &'a str,
+}
+
 /// Where annotations go.
 #[derive(Debug)]
-pub struct Announcer {
-    writer: Writer,
+pub struct Announcer(To);
+
+#[derive(Debug)]
+enum To {
+    Directory(Writer),
+    Cluster(Cluster),
 }
 
 /// The annotation cannot be written.
@@ -39,32 +59,37 @@ impl Announcer {
     /// # Errors
     /// The node's name cannot be part of a path.
     pub fn directory(dir: &Path, node: &str) -> Result<Self, AnnounceError> {
-        Ok(Self {
-            writer: Writer::new(dir, &format!("agent-{node}"))?,
-        })
+        let writer = Writer::new(dir, &format!("agent-{node}"))?;
+        Ok(Self(To::Directory(writer)))
+    }
+
+    /// Leaves it to the task that writes to an API server, which tries until it stands.
+    pub fn cluster(cluster: Cluster) -> Self {
+        Self(To::Cluster(cluster))
     }
 
     /// Says it, or takes it back. Nothing is written if it is said already.
     ///
     /// # Errors
     /// [`AnnounceError`].
-    pub fn announce(
-        &self,
-        namespace: &str,
-        name: &str,
-        what: Announced,
-    ) -> Result<(), AnnounceError> {
-        let key = ObjectKey::new(Kind::Pod, namespace, name);
-        let value = match what {
-            Announced::Enabled => "enabled",
-            Announced::Pending => "pending",
-            Announced::Nothing | Announced::Unknown => {
-                self.writer.remove(&key)?;
+    pub fn announce(&self, pod: Named<'_>, what: Announced) -> Result<(), AnnounceError> {
+        let writer = match &self.0 {
+            To::Directory(writer) => writer,
+            To::Cluster(cluster) => {
+                cluster.say(pod.uid, what);
                 return Ok(());
             }
         };
-        let patch = json!({"metadata": {"annotations": {labels::REDIRECTION: value}}});
-        self.writer.patch(&key, &patch)?;
+        let key = ObjectKey::new(Kind::Pod, pod.namespace, pod.name);
+        match board::value(what) {
+            Some(value) => {
+                let patch = json!({"metadata": {"annotations": {labels::REDIRECTION: value}}});
+                writer.patch(&key, &patch)?;
+            }
+            None => {
+                writer.remove(&key)?;
+            }
+        }
         Ok(())
     }
 
@@ -73,9 +98,16 @@ impl Announcer {
     /// # Errors
     /// [`AnnounceError`].
     pub fn forget_others(&self, mine: impl Fn(&str, &str) -> bool) -> Result<(), AnnounceError> {
-        for key in self.writer.list()? {
+        let writer = match &self.0 {
+            To::Directory(writer) => writer,
+            To::Cluster(cluster) => {
+                cluster.forget_others(mine);
+                return Ok(());
+            }
+        };
+        for key in writer.list()? {
             if key.kind == Kind::Pod && !mine(&key.namespace, &key.name) {
-                self.writer.remove(&key)?;
+                writer.remove(&key)?;
             }
         }
         Ok(())

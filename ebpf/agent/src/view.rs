@@ -43,6 +43,9 @@ pub struct PodView {
     pub workers: Option<u32>,
     /// Whether a connected proxy accepts its connections.
     pub served: bool,
+    /// Connections from before the pod was captured that still live outside the mesh; absent if the pod is
+    /// not captured, or was by an agent before this one.
+    pub preexisting_connections: Option<usize>,
     /// The last failure, while it lasts.
     pub error: Option<String>,
 }

@@ -154,6 +154,10 @@ async fn pods_outside_the_mesh_start_at_once_and_join_later_without_a_restart() 
     assert!(node.steer_pins().is_empty());
     let mut proxy = Proxy::connect(&node, Some(1)).await;
     assert_eq!(proxy.heard().await, Heard::SnapshotSent);
+    let elsewhere = node.listen_on_node().await;
+    let older = node.app_connects(&pod, &elsewhere.local_addr().unwrap().to_string());
+    let (mut older_end, _) = elsewhere.accept().await.unwrap();
+    assert!(older.connected().await);
 
     node.namespace(true);
     assert_eq!(proxy.heard().await, Heard::Offer(UID.into(), 1));
@@ -164,6 +168,20 @@ async fn pods_outside_the_mesh_start_at_once_and_join_later_without_a_restart() 
     let app = node.app_connects(&pod, VIP);
     proxy.accept(UID, SocketRole::Outbound).await;
     assert!(app.connected().await);
+
+    // What was there before goes on as it was, and is shown until it ends.
+    older.echoes(&mut older_end).await;
+    node.until("the older connection is counted", |view| {
+        view["pods"][0]["preexistingConnections"] == 1
+    })
+    .await;
+    let metrics = node.http("/metrics").await;
+    assert!(metrics.contains("ambit_preexisting_connections 1\n"));
+    drop((older, older_end));
+    node.until("it has ended", |view| {
+        view["pods"][0]["preexistingConnections"] == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,8 +227,17 @@ async fn a_restarted_agent_gets_the_listeners_back_from_the_proxy() {
     assert!(app.connected().await);
 
     node.start_agent().await;
+    node.until("the source has told everything", |view| {
+        view["sourceComplete"] == true
+    })
+    .await;
+    assert_eq!(
+        node.readiness().await,
+        "not ready: waiting for listeners of captured pods\n"
+    );
     proxy.reconnect(&node).await;
     assert_eq!(proxy.heard_last().await, Heard::Asked(UID.into()));
+    node.until_ready().await;
     node.until("the listeners are back", |view| {
         view["pods"][0]["workers"] == 2 && view["pods"][0]["served"] == true
     })
@@ -247,6 +274,7 @@ async fn without_agent_and_proxy_connections_are_refused_until_both_are_back() {
     node.start_agent().await;
     let mut proxy = Proxy::connect(&node, Some(1)).await;
     assert_eq!(proxy.heard().await, Heard::Asked(UID.into()));
+    node.until_ready().await;
     node.until("the pod is served again", |view| {
         view["pods"][0]["served"] == true
     })
@@ -266,7 +294,7 @@ async fn a_pod_that_leaves_keeps_its_connections_and_loses_everything_else() {
     let pod = node.pod("web");
     assert_eq!(node.cni("add", &pod).await.0, 200);
     let old = node.app_connects(&pod, VIP);
-    let (stream, ..) = proxy.accept(UID, SocketRole::Outbound).await;
+    let (mut stream, ..) = proxy.accept(UID, SocketRole::Outbound).await;
     assert!(old.connected().await);
 
     node.namespace(false);
@@ -283,10 +311,10 @@ async fn a_pod_that_leaves_keeps_its_connections_and_loses_everything_else() {
     assert!(app.connected().await);
     // The old one still carries bytes, both ways, after inbound steering has gone.
     node.until_steer_pins(0).await;
-    old.echoes(stream).await;
+    old.echoes(&mut stream).await;
     assert_ne!(pod.mark_rules().await, 0);
 
-    drop(old);
+    drop((old, stream));
     node.until("the pod is plain", |view| {
         view["pods"][0]["state"] == "plain"
     })

@@ -119,7 +119,7 @@ fn default_socket() -> PathBuf {
 }
 
 fn default_state_file() -> PathBuf {
-    "/var/run/ambit/known.json".into()
+    "/var/run/ambit/state.json".into()
 }
 
 fn default_excluded() -> Vec<String> {

@@ -81,6 +81,9 @@ pub mod program {
 pub mod global {
     /// The slot (u32) an instance of [`super::program::STEER`] serves.
     pub const SLOT: &str = "SLOT";
+    /// The socket option (i32) that marks a captured connection: `SO_MARK`. Only tests set another, to
+    /// see what happens when the kernel refuses it.
+    pub const MARK_OPTION: &str = "MARK_OPTION";
 }
 
 /// Sizes of the maps.

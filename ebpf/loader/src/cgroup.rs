@@ -4,6 +4,7 @@
 //! ancestors; unlike a mark it cannot be forged. Owns nothing.
 //! Spec: the kernel's `Documentation/admin-guide/cgroup-v2.rst`, proc_pid_mountinfo(5).
 
+use crate::ancestry::level_above_us;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -45,11 +46,21 @@ pub enum CgroupError {
         /// The mount.
         mount: PathBuf,
     },
-    /// The mount shows only a part of the hierarchy, so depths cannot be counted.
-    #[error("{mount} is not the root of the cgroup2 hierarchy; mount the host's")]
+    /// The mount shows only a part of the hierarchy and this process is not in it, so nobody can say
+    /// how deep it lies.
+    #[error("{mount} shows a part of the cgroup2 hierarchy that this process is not in")]
     PartialMount {
         /// The mount.
         mount: PathBuf,
+    },
+    /// The mount shows only a part of the hierarchy, and the kernel does not say how deep it lies.
+    #[error("cannot find out how deep {mount} lies in the cgroup2 hierarchy")]
+    Depth {
+        /// The mount.
+        mount: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// No cgroup2 hierarchy is mounted.
     #[error("no cgroup2 filesystem is mounted")]
@@ -57,7 +68,8 @@ pub enum CgroupError {
 }
 
 impl CgroupRef {
-    /// The cgroup at `path`, below the mount of the whole hierarchy at `cgroup_mount`.
+    /// The cgroup at `path`, below the mount at `cgroup_mount`: of the whole hierarchy, or of the part
+    /// that a cgroup namespace above this process shows.
     pub fn of(path: &Path, cgroup_mount: &Path) -> Result<Self, CgroupError> {
         let read = |path: &Path| {
             let path = path.to_owned();
@@ -65,11 +77,7 @@ impl CgroupRef {
         };
         let mount = cgroup_mount.canonicalize().map_err(read(cgroup_mount))?;
         let path = path.canonicalize().map_err(read(path))?;
-        let level = level(&path, &mount)?;
-        // Every cgroup but the root has this file.
-        if mount.join("cgroup.events").exists() {
-            return Err(CgroupError::PartialMount { mount });
-        }
+        let level = level(&path, &mount)? + level_of_mount(&mount)?;
         Ok(Self {
             level,
             id: id_of(&path)?,
@@ -79,10 +87,44 @@ impl CgroupRef {
 
 /// Where the cgroup2 hierarchy is mounted, from `/proc/self/mountinfo`.
 pub fn cgroup2_mount() -> Result<PathBuf, CgroupError> {
+    mount_points()?
+        .into_iter()
+        .next()
+        .ok_or(CgroupError::NotMounted)
+}
+
+/// The cgroup2 mount that `path` is on. A container may have others, hidden below this one.
+pub fn cgroup2_mount_of(path: &Path) -> Result<PathBuf, CgroupError> {
+    let path = path.canonicalize().map_err(|source| CgroupError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    deepest_above(&path, mount_points()?).ok_or(CgroupError::NotCgroup2 { path })
+}
+
+fn mount_points() -> Result<Vec<PathBuf>, CgroupError> {
     let path = PathBuf::from("/proc/self/mountinfo");
     match std::fs::read_to_string(&path) {
-        Ok(text) => mount_point(&text).ok_or(CgroupError::NotMounted),
+        Ok(text) => Ok(cgroup2_mounts(&text)),
         Err(source) => Err(CgroupError::Read { path, source }),
+    }
+}
+
+fn deepest_above(path: &Path, mounts: Vec<PathBuf>) -> Option<PathBuf> {
+    let above = mounts.into_iter().filter(|mount| path.starts_with(mount));
+    above.max_by_key(|mount| mount.components().count())
+}
+
+fn level_of_mount(mount: &Path) -> Result<u32, CgroupError> {
+    // Every cgroup but the root has this file.
+    if !mount.join("cgroup.events").exists() {
+        return Ok(0);
+    }
+    let mount = mount.to_owned();
+    match level_above_us(id_of(&mount)?) {
+        Ok(Some(level)) => Ok(level),
+        Ok(None) => Err(CgroupError::PartialMount { mount }),
+        Err(source) => Err(CgroupError::Depth { mount, source }),
     }
 }
 
@@ -111,12 +153,13 @@ fn level(path: &Path, mount: &Path) -> Result<u32, CgroupError> {
     Ok(u32::try_from(below.components().count()).expect("paths are at most 4096 bytes long"))
 }
 
-fn mount_point(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
+fn cgroup2_mounts(mountinfo: &str) -> Vec<PathBuf> {
+    let mounts = mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let point = mount.split(' ').nth(4)?;
         (filesystem.split(' ').next()? == "cgroup2").then(|| PathBuf::from(unescape(point)))
-    })
+    });
+    mounts.collect()
 }
 
 /// Spaces, tabs, newlines and backslashes are three octal digits in mountinfo.
@@ -140,8 +183,25 @@ mod tests {
         let text = "\
             30 29 0:25 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu\n\
             31 29 0:26 / /mnt/a\\040b rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n";
-        assert_eq!(mount_point(text), Some(PathBuf::from("/mnt/a b")));
-        assert_eq!(mount_point("broken\n1 2 3 - cgroup2\n"), None);
+        assert_eq!(cgroup2_mounts(text), [Path::new("/mnt/a b")]);
+        assert!(cgroup2_mounts("broken\n1 2 3 - cgroup2\n").is_empty());
+    }
+
+    #[test]
+    fn the_mount_of_a_path_is_the_one_it_is_seen_through() {
+        let mounts = || {
+            ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+                .map(PathBuf::from)
+                .into()
+        };
+        for (path, mount) in [
+            ("/sys/fs/cgroup/kubepods", Some("/sys/fs/cgroup")),
+            ("/sys/fs/cgroup/unified/x", Some("/sys/fs/cgroup/unified")),
+            ("/sys/fs/cgroups", None),
+        ] {
+            let found = deepest_above(Path::new(path), mounts());
+            assert_eq!(found.as_deref(), mount.map(Path::new), "{path}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
     reason = "bpf(2) has no wrapper for link update, and map values need aya::Pod"
 )]
 
+mod ancestry;
 mod capture;
 mod cgroup;
 mod error;
@@ -25,7 +26,7 @@ mod sys;
 
 pub use ambit_ebpf_common::{Counter, Mark, PodOptions, Role, Slot};
 pub use capture::{Capture, CaptureConfig};
-pub use cgroup::{CgroupError, CgroupRef, cgroup2_mount};
+pub use cgroup::{CgroupError, CgroupRef, cgroup2_mount, cgroup2_mount_of};
 pub use error::{
     EnrollError, ExemptError, MapAccessError, NameserverError, OpenError, RemoveError, SteerError,
 };

@@ -7,12 +7,14 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
@@ -35,6 +37,36 @@ pub(crate) enum AttachType {
     Inet4Getpeername = 29,
     Inet6Getpeername = 30,
     SkLookup = 36,
+}
+
+const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+
+#[repr(C)]
+struct ProgramAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+}
+
+/// Up to and including the fields a run with a context needs.
+#[repr(C)]
+#[derive(Default)]
+struct RunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
 }
 
 #[repr(C)]
@@ -172,6 +204,40 @@ pub(crate) fn link_target(link: BorrowedFd<'_>) -> io::Result<LinkTarget> {
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &attr)?;
     Ok(LinkTarget(info.target))
+}
+
+/// Loads a program that is never attached.
+pub(crate) fn load_raw_tracepoint(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let attr = ProgramAttr {
+        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
+        insn_cnt: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        insns: instructions.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+    };
+    owned(bpf(BPF_PROG_LOAD, &attr)?)
+}
+
+/// Runs it once in this process, with these arguments as its context; gives what it returns.
+pub(crate) fn run_raw_tracepoint(program: &OwnedFd, arguments: [u64; 2]) -> io::Result<u32> {
+    let mut attr = RunAttr {
+        prog_fd: raw(program.as_fd()),
+        ctx_size_in: u32::try_from(size_of_val(&arguments)).expect("16 fits"),
+        ctx_in: arguments.as_ptr() as u64,
+        ..RunAttr::default()
+    };
+    // SAFETY: `attr` is a readable and writable struct of the size passed; `arguments` outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_TEST_RUN,
+            &raw mut attr,
+            size_of::<RunAttr>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(attr.retval)
 }
 
 fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {

@@ -4,13 +4,17 @@
 //! nothing.
 
 use ambit_ebpf_common::Mark;
+use aya_ebpf::Global;
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::generated::{bpf_set_retval, bpf_setsockopt};
 
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
-const SO_MARK: i32 = 36;
 const ECONNREFUSED: i32 = 111;
+
+/// SO_MARK. A global, so that a test can put an option here that the kernel does not have.
+#[unsafe(no_mangle)]
+static MARK_OPTION: Global<i32> = Global::new(36);
 
 /// Result of a connect hook: let the call go on.
 pub(crate) const ALLOW: i32 = 1;
@@ -25,7 +29,7 @@ pub(crate) fn set_mark(context: *mut bpf_sock_addr) -> bool {
         bpf_setsockopt(
             context.cast(),
             SOL_SOCKET,
-            SO_MARK,
+            MARK_OPTION.load(),
             (&raw mut mark).cast(),
             size_of::<u32>() as i32,
         )

@@ -7,20 +7,23 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ambit_ebpf_loader::{Capture, EnrollError, MapAccessError, Role, SteerError};
+use ambit_ebpf_loader::{
+    Capture, EnrollError, MapAccessError, PodOptions, Role, SteerError,
+};
 use ambit_net::socket::ListenError;
 use ambit_net::sysctl::SysctlRoot;
 use std::os::fd::AsFd;
 use tokio::time::Instant;
 
 use super::addresses::Addresses;
+use super::older::Older;
 use super::plan::{Offer, Quiet, Step};
 use super::pod::Pod;
 use super::quiet::Drain;
 use super::routing::{self, RoutingError};
 use crate::listeners::Listeners;
 use crate::proxy::{Command, SendError, SessionId, Sessions};
-use crate::status::{AnnounceError, Announcer};
+use crate::status::{AnnounceError, Announcer, Named};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -102,21 +105,36 @@ impl Executor {
             }
             Step::Capture => {
                 self.capture.set_options(pod.slot, pod.options())?;
+                list_older(pod);
                 self.capture.enroll(pod.entry.cookie, pod.slot)?;
                 pod.actual.enrolled = true;
                 pod.actual.quiet = Quiet::Busy;
                 pod.drain = None;
             }
             Step::Announce(what) => {
-                self.announcer
-                    .announce(&pod.entry.namespace, &pod.entry.name, what)?;
+                let named = Named {
+                    uid: &pod.entry.uid,
+                    namespace: &pod.entry.namespace,
+                    name: &pod.entry.name,
+                };
+                self.announcer.announce(named, what)?;
                 pod.actual.announced = what;
             }
             Step::Release => {
                 self.capture.unenroll(pod.entry.cookie)?;
                 pod.actual.enrolled = false;
+                pod.older = None;
             }
             Step::Watch => {
+                if pod.actual.steered {
+                    // Peers that come by HBONE have not heard yet. Whoever comes in plaintext is the
+                    // application's own guest again: no policy of the mesh holds for the pod any more.
+                    let options = PodOptions {
+                        plain_inbound: true,
+                        ..PodOptions::default()
+                    };
+                    self.capture.set_options(pod.slot, options)?;
+                }
                 pod.drain
                     .get_or_insert_with(|| Drain::start(Instant::now().into_std()));
             }
@@ -205,6 +223,26 @@ impl Executor {
         }
         pod.actual.slots = true;
         Ok(())
+    }
+}
+
+/// What cannot be counted is no reason to stay out of the mesh.
+fn list_older(pod: &mut Pod) {
+    let own: Vec<IpAddr> = pod.addresses.iter().copied().collect();
+    match Older::list(&pod.netns, &own, Instant::now().into_std()) {
+        Ok(older) => {
+            if older.count() > 0 {
+                tracing::info!(
+                    workload = %pod.entry.uid, connections = older.count(),
+                    "connections from before the enrolment stay outside the mesh"
+                );
+            }
+            pod.older = Some(older);
+        }
+        Err(error) => {
+            pod.older = None;
+            tracing::warn!(workload = %pod.entry.uid, %error, "cannot count older connections");
+        }
     }
 }
 

@@ -130,7 +130,7 @@ pub enum Step {
     Announce(Announced),
     /// Delete from ENROLLED.
     Release,
-    /// Look again later whether the pod is quiet.
+    /// Leave plaintext from outside to the application; look again later whether the pod is quiet.
     Watch,
     /// Detach `steer`.
     Unsteer,
@@ -162,17 +162,17 @@ pub fn plan(desired: Desired, actual: &Actual) -> Vec<Step> {
 
 /// The steps that remove what a failed enrolment left: the pod keeps plain networking meanwhile.
 pub fn roll_back(actual: &Actual) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if actual.announced != Announced::Pending {
+        steps.push(Step::Announce(Announced::Pending));
+    }
     let quiet = Actual {
         quiet: Quiet::Idle,
+        announced: Announced::Nothing,
         ..*actual
     };
-    leave(&quiet)
-        .into_iter()
-        .map(|step| match step {
-            Step::Announce(_) => Step::Announce(Announced::Pending),
-            other => other,
-        })
-        .collect()
+    steps.extend(leave(&quiet));
+    steps
 }
 
 fn join(proxy: Option<Proxy>, actual: &Actual) -> Vec<Step> {

@@ -14,6 +14,7 @@ use ambit_runtime::tasks::Task;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::older::Older;
 use super::plan::{Actual, Membership};
 use super::quiet::Drain;
 use crate::intent::Intent;
@@ -46,6 +47,8 @@ pub struct Pod {
     pub addresses: BTreeSet<IpAddr>,
     /// The wait for quiet while it leaves.
     pub drain: Option<Drain>,
+    /// Its connections from before it was captured; `None` if a former agent captured it, or nobody has.
+    pub older: Option<Older>,
     /// When to try again after a failure.
     pub retry: Option<Retry>,
     /// Why the last step failed.
@@ -89,6 +92,7 @@ impl Pod {
             returned: None,
             addresses: BTreeSet::new(),
             drain: None,
+            older: None,
             retry: None,
             error: None,
             waiting: None,

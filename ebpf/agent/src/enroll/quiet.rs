@@ -61,22 +61,42 @@ impl Drain {
 /// # Errors
 /// The namespace cannot be entered or `/proc` not read.
 pub fn captured_sockets(netns: &Netns, own: &[IpAddr]) -> io::Result<HashSet<SocketKey>> {
+    Ok(foreign(sockets(netns)?, own))
+}
+
+/// The connections between others and a namespace with these addresses that capture has no part in, as long
+/// as the pod is not captured; afterwards captured ones look the same from the application's side.
+///
+/// # Errors
+/// As [`captured_sockets`].
+pub fn plain_sockets(netns: &Netns, own: &[IpAddr]) -> io::Result<HashSet<SocketKey>> {
+    Ok(plain(sockets(netns)?, own))
+}
+
+fn sockets(netns: &Netns) -> io::Result<Vec<SocketKey>> {
     let (v4, v6) = netns.enter(|| {
         let v4 = fs::read_to_string("/proc/thread-self/net/tcp");
         // Absent without IPv6.
         let v6 = fs::read_to_string("/proc/thread-self/net/tcp6").unwrap_or_default();
         (v4, v6)
     })?;
-    let mut found = foreign(&v4?, own);
-    found.extend(foreign(&v6, own));
+    let mut found = parse_table(&v4?);
+    found.extend(parse_table(&v6));
     Ok(found)
 }
 
-fn foreign(table: &str, own: &[IpAddr]) -> HashSet<SocketKey> {
-    table
-        .lines()
-        .skip(1)
-        .filter_map(parse)
+fn parse_table(table: &str) -> Vec<SocketKey> {
+    table.lines().skip(1).filter_map(parse).collect()
+}
+
+fn plain(sockets: Vec<SocketKey>, own: &[IpAddr]) -> HashSet<SocketKey> {
+    let with_others = |key: &SocketKey| own.contains(&key.local.0) && !own.contains(&key.remote.0);
+    sockets.into_iter().filter(with_others).collect()
+}
+
+fn foreign(sockets: Vec<SocketKey>, own: &[IpAddr]) -> HashSet<SocketKey> {
+    sockets
+        .into_iter()
         .filter(|key| {
             !key.local.0.is_loopback()
                 && !key.local.0.is_unspecified()
@@ -177,11 +197,19 @@ mod tests {
             4: 00000000:3A99 00000000:0000 0A 0:0\n\
             5: nonsense\n\
             6: 0100600A:0050\n";
-        let found = foreign(table, &own);
+        let found = foreign(parse_table(table), &own);
         assert_eq!(found.len(), 1);
         let only = found.into_iter().next().unwrap();
         assert_eq!(only.local, ("10.96.0.1".parse().unwrap(), 80));
         assert_eq!(only.remote, ("10.244.1.5".parse().unwrap(), 40000));
+
+        // The second line is the pod's own with somebody else; that with itself is nobody's business.
+        let with_itself = "  sl\n 0: 0501F40A:1F90 0501F40A:9999 01 0:0\n";
+        let plain = |table| plain(parse_table(table), &own);
+        let found = plain(table);
+        assert_eq!(found.len(), 1);
+        assert!(found.iter().all(|key| key.local.1 == 8080));
+        assert!(plain(with_itself).is_empty());
     }
 
     #[test]

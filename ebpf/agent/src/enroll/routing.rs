@@ -102,7 +102,7 @@ async fn family(
             table: CAPTURED_TABLE,
             source: Some(source),
         },
-        // An app that dials this family gets the error it would get without the mesh.
+        // An app that dials this family hears at once that there is no route.
         None => LocalRoute::Unreachable {
             family,
             table: CAPTURED_TABLE,

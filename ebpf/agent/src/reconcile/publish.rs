@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Reconciler;
+use crate::enroll::older::Older;
 use crate::enroll::plan::{Actual, Membership, Offer};
 use crate::enroll::pod::Pod;
 use crate::intent::Intent;
@@ -36,6 +37,7 @@ fn pod_view(pod: &Pod) -> PodView {
         },
         workers: pod.actual.listeners,
         served: matches!(pod.actual.offer, Offer::Accepted(_)),
+        preexisting_connections: pod.older.as_ref().map(Older::count),
         error: pod.error.clone(),
     }
 }

@@ -47,6 +47,8 @@ pub struct Startup {
     pub counters: Counters,
     /// Opened when the source has told everything once.
     pub synced: Gate,
+    /// Opened when every pod a former agent had captured has listeners again.
+    pub recovered: Gate,
 }
 
 /// The task before it runs, and the ways to it.
@@ -131,6 +133,7 @@ impl Startup {
             events,
             view,
             synced: self.synced,
+            recovered: Some(self.recovered),
         };
         Ok(Started {
             reconciler,

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Reconciler, cni};
 use crate::enroll::plan::Membership;
+use crate::enroll::pod::Pod;
 use crate::enroll::quiet::captured_sockets;
 use ambit_runtime::causes::causes;
 
@@ -36,6 +37,7 @@ impl Reconciler {
                     }
                 }
             }
+            look_at_older(pod, now);
             if due {
                 self.advance(slot).await;
             }
@@ -99,6 +101,17 @@ impl Reconciler {
         };
         let live: Vec<u32> = live.into_iter().map(|slot| slot.number()).collect();
         self.reserved.retain(|slot| live.contains(slot));
+    }
+}
+
+fn look_at_older(pod: &mut Pod, now: Instant) {
+    let now = now.into_std();
+    let Some(older) = pod.older.as_mut().filter(|older| older.is_due(now)) else {
+        return;
+    };
+    let own: Vec<_> = pod.addresses.iter().copied().collect();
+    if let Err(error) = older.look(&pod.netns, &own, now) {
+        tracing::warn!(workload = %pod.entry.uid, %error, "cannot see the pod's older connections");
     }
 }
 

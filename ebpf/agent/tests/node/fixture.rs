@@ -1,4 +1,7 @@
 //! One node: a namespace, a cgroup, a bpffs, a source directory and the agent; pods on veth pairs.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+mod pod;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,15 +11,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ambit_ebpf_loader::cgroup2_mount;
+use ambit_ebpf_loader::{Capture, CaptureConfig, PodOptions, Slot, cgroup2_mount};
 use ambit_net::Netns;
-use ambit_net::netlink::{Family, Netlink};
+use ambit_net::netlink::Netlink;
 use ambit_net::socket::{DialSpec, ListenSpec};
+use ambit_runtime::causes::causes;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
+
+use pod::ip;
+pub(crate) use pod::{App, Pod};
 
 /// The pod's address.
 pub(crate) const POD_IP: &str = "10.244.1.5";
@@ -29,18 +36,6 @@ pub(crate) struct Node {
     cgroup: PathBuf,
     netns: Netns,
     agent: Option<Child>,
-}
-
-/// A pod's sandbox. Dropping it removes the namespace, as far as the agent lets it go.
-pub(crate) struct Pod {
-    pub(crate) name: String,
-    netns: Netns,
-}
-
-/// A process of a pod that connects and then echoes lines.
-pub(crate) struct App {
-    child: tokio::process::Child,
-    out: tokio::sync::Mutex<BufReader<tokio::process::ChildStdout>>,
 }
 
 impl Node {
@@ -81,9 +76,11 @@ impl Node {
             agent: None,
         };
         node.start_agent().await;
+        node.until_ready().await;
         Some(node)
     }
 
+    /// Starts the agent and waits until it shows its pods. It may have to wait for a proxy to be ready.
     pub(crate) async fn start_agent(&mut self) {
         let path = |part: &str| self.dir.path().join(part);
         let log = fs::File::options()
@@ -114,28 +111,45 @@ impl Node {
                 "--metrics-addr=127.0.0.1:15014",
                 "--ready-addr=127.0.0.1:8000",
             ])
-            .args(["--nameservers=10.96.0.10", "--log=debug"])
+            .args([
+                "--nameservers=10.96.0.10",
+                "--log=debug,aya=info,aya_obj=info",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         self.agent = Some(self.netns.enter(|| command.spawn()).unwrap().unwrap());
+        self.until_answered("127.0.0.1:15014", "/debug/pods").await;
+    }
+
+    /// Waits until the agent says that it is ready.
+    pub(crate) async fn until_ready(&mut self) {
+        self.until_answered("127.0.0.1:8000", "/readyz").await;
+    }
+
+    /// What the agent says on its readiness port: 200, or why not.
+    pub(crate) async fn readiness(&self) -> String {
+        let answer = self.get("127.0.0.1:8000", "/ready").await.unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    async fn until_answered(&mut self, addr: &str, path: &str) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !self.is_ready().await {
+        while !self
+            .get(addr, path)
+            .await
+            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        {
             if let Some(status) = self.agent.as_mut().unwrap().try_wait().unwrap() {
                 panic!("the agent ended: {status}\n{}", self.log());
             }
             assert!(
                 tokio::time::Instant::now() < deadline,
-                "not ready\n{}",
+                "no answer from {addr}{path}\n{}",
                 self.log()
             );
             sleep(POLL).await;
         }
-    }
-
-    async fn is_ready(&self) -> bool {
-        let answer = self.get("127.0.0.1:8000", "/readyz").await;
-        answer.is_some_and(|text| text.starts_with("HTTP/1.1 200"))
     }
 
     pub(crate) fn kill_agent(&mut self) {
@@ -341,6 +355,31 @@ impl Node {
         TcpListener::from_std(listener).unwrap()
     }
 
+    /// Attaches programs of somebody else to the pod's namespace until the kernel takes no more
+    /// (`netns_bpf_max_progs` in `kernel/bpf/net_namespace.c`). They let everything pass.
+    pub(crate) fn crowd(&self, pod: &Pod) -> Capture {
+        let capture = Capture::open(CaptureConfig {
+            pin_root: self.dir.path().join("bpf/foreign"),
+            cgroup_root: self.cgroup.join("proxy"),
+            node_netns_cookie: self.netns.cookie().unwrap(),
+            kubepods: None,
+        })
+        .unwrap();
+        let pass = PodOptions {
+            plain_inbound: true,
+            ..PodOptions::default()
+        };
+        for number in 0..1000 {
+            let slot = Slot::new(number).unwrap();
+            capture.set_options(slot, pass).unwrap();
+            if let Err(error) = capture.attach_steer(slot, pod.netns.as_fd()) {
+                eprintln!("after {number} foreign programs: {}", causes(&error));
+                return capture;
+            }
+        }
+        panic!("the kernel takes any number of programs");
+    }
+
     /// Starts a process in the pod and its cgroup that connects to `to`.
     pub(crate) fn app_connects(&self, pod: &Pod, to: &str) -> App {
         let (ip, port) = to.rsplit_once(':').unwrap();
@@ -397,82 +436,10 @@ impl Drop for Node {
     }
 }
 
-impl Pod {
-    pub(crate) fn add_address(&self, address: &str) {
-        ip(&self.netns, &["addr", "add", address, "dev", "eth0"]);
-    }
-
-    /// Rules by mark in the pod, both families.
-    pub(crate) async fn mark_rules(&self) -> usize {
-        let netlink = Netlink::open(&self.netns).unwrap();
-        netlink.rules(Family::V4).await.unwrap().len()
-            + netlink.rules(Family::V6).await.unwrap().len()
-    }
-
-    /// Listening TCP sockets in the pod.
-    pub(crate) fn listeners(&self) -> usize {
-        let count = |table: &str| {
-            let text = fs::read_to_string(table).unwrap();
-            let lines = text.lines().skip(1);
-            lines
-                .filter(|line| line.split_ascii_whitespace().nth(3) == Some("0A"))
-                .count()
-        };
-        self.netns
-            .enter(|| count("/proc/thread-self/net/tcp") + count("/proc/thread-self/net/tcp6"))
-            .unwrap()
-    }
-}
-
-impl App {
-    /// Whether the connection was established; `false` means refused.
-    pub(crate) async fn connected(&self) -> bool {
-        let mut line = String::new();
-        let mut out = self.out.lock().await;
-        timeout(PATIENCE, out.read_line(&mut line))
-            .await
-            .expect("connect ends")
-            .unwrap();
-        line == "connected\n"
-    }
-
-    /// Everything it prints.
-    pub(crate) async fn says(&self) -> String {
-        let mut text = String::new();
-        let mut out = self.out.lock().await;
-        timeout(PATIENCE, out.read_to_string(&mut text))
-            .await
-            .expect("the app ends")
-            .unwrap();
-        text
-    }
-
-    /// Sends through the other end and gets it back.
-    pub(crate) async fn echoes(&self, mut other: TcpStream) {
-        assert!(self.child.id().is_some());
-        other.write_all(b"still here\n").await.unwrap();
-        let mut back = [0; 11];
-        timeout(PATIENCE, other.read_exact(&mut back))
-            .await
-            .expect("an echo")
-            .unwrap();
-        assert_eq!(&back, b"still here\n");
-    }
-}
-
 /// A path to a namespace that has no name.
 fn ns_path(netns: &Netns) -> PathBuf {
     let fd = netns.as_fd().as_raw_fd();
     format!("/proc/{}/fd/{fd}", std::process::id()).into()
-}
-
-fn ip(netns: &Netns, args: &[&str]) {
-    let done = netns
-        .enter(|| Command::new("ip").args(args).output())
-        .unwrap()
-        .unwrap();
-    let error = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "ip {args:?}: {error}");
 }
 
 fn text(path: &Path) -> String {

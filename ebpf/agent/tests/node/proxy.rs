@@ -1,4 +1,5 @@
 //! A node proxy as the agent sees it: says hello, takes descriptors, answers.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,8 @@
 //! Capture as a pod sees it: real programs, real sockets, namespaces of our own.
 //!
-//! One file per kernel program, with its name, and `lifecycle` for what outlives a process. Needs
-//! root; everything it makes carries the process id in its name and goes away with the test.
+//! One file per kernel program, with its name, `refusal` for what the kernel does not let one do, and
+//! `lifecycle` for what outlives a process. Needs root; everything it makes carries the process id in
+//! its name and goes away with the test.
 #![allow(unsafe_code, reason = "socket options without a safe wrapper")]
 #![allow(
     clippy::print_stderr,
@@ -16,5 +17,6 @@ mod lab;
 mod lifecycle;
 mod netns;
 mod probe;
+mod refusal;
 mod sockets;
 mod steer;

@@ -211,15 +211,18 @@ fn a_pod_that_is_gone_is_cleaned_at_once_from_any_state() {
 
 #[test]
 fn a_failed_enrolment_leaves_plain_networking() {
-    let mut failed = Actual {
-        enrolled: false,
-        announced: Announced::Unknown,
-        ..enrolled()
-    };
-    let steps = roll_back(&failed);
-    apply(&mut failed, &steps);
-    assert!(failed.is_plain());
-    assert_eq!(failed.announced, Announced::Pending);
+    for announced in [Announced::Unknown, Announced::Nothing, Announced::Pending] {
+        let mut failed = Actual {
+            enrolled: false,
+            announced,
+            ..enrolled()
+        };
+        let steps = roll_back(&failed);
+        apply(&mut failed, &steps);
+        assert!(failed.is_plain());
+        assert_eq!(failed.announced, Announced::Pending);
+        assert!(roll_back(&failed).is_empty());
+    }
 }
 
 /// Whatever happens in whatever order: never ENROLLED without steer, slots, listeners and routes.

@@ -1,0 +1,199 @@
+//! The end of the mesh on this node.
+//! In: the agent's DaemonSet at the end of the agent, or a command by hand. Out: a node as before the mesh.
+//! Owns nothing. Must not happen here: a removal because an agent is only replaced, or because the API
+//! server cannot be asked; a plugin in the chain that nobody will answer.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ambit_ebpf_loader::{Capture, CaptureConfig, OpenError, RemoveError};
+use ambit_net::Netns;
+use ambit_net::netns::OpenNetnsError;
+use ambit_runtime::causes::causes;
+use ambit_source::kubernetes::{Address, Client, RequestError, read};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::config::NodePaths;
+use crate::enroll::pod::is_namespace;
+use crate::enroll::routing;
+use crate::events::{Event, Facts};
+use crate::install::files::{Files, FilesError};
+use crate::journal::{Entry, Journal, JournalError};
+use crate::view::View;
+
+/// Why a node is not as before.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaveError {
+    /// An agent runs, which would install everything again.
+    #[error("an agent runs on this node: delete its DaemonSet, and it removes everything itself")]
+    Running,
+    /// The plugin.
+    #[error("the plugin cannot be taken out of the chain")]
+    Files(#[from] FilesError),
+    /// The node's namespace.
+    #[error("the node's network namespace cannot be used")]
+    NodeNetns(#[from] OpenNetnsError),
+    /// Its cookie.
+    #[error("the node's network namespace has no cookie")]
+    NodeCookie(#[source] io::Error),
+    /// The journal.
+    #[error("the journal cannot be read")]
+    Journal(#[from] JournalError),
+    /// Programs and maps.
+    #[error("capture cannot be opened")]
+    Capture(#[from] OpenError),
+    /// Their pins.
+    #[error("capture cannot be removed")]
+    Remove(#[from] RemoveError),
+}
+
+/// Whether the agent goes for good: its DaemonSet is gone or going, or its rights are. While the API
+/// server cannot be asked it does not.
+pub async fn is_final(client: &Client, namespace: &str, daemon_set: &str) -> bool {
+    let address = Address::new("apps/v1", "DaemonSet", "daemonsets")
+        .within(namespace)
+        .named(daemon_set);
+    match timeout(ASKING, read(client, &address)).await {
+        Ok(answer) => judge(answer),
+        Err(_) => {
+            tracing::warn!("the api server does not say whether the agent's DaemonSet is gone");
+            false
+        }
+    }
+}
+
+fn judge(answer: Result<Option<serde_json::Value>, RequestError>) -> bool {
+    match answer {
+        Ok(Some(found)) => found["metadata"]["deletionTimestamp"].is_string(),
+        Ok(None) => true,
+        // An uninstallation may take the rights away before the pods.
+        Err(error) if error.is_denied() || error.is_missing() => true,
+        Err(error) => {
+            tracing::warn!(error = %causes(&error), "cannot ask whether the agent's DaemonSet is gone");
+            false
+        }
+    }
+}
+
+/// Takes the plugin out of the chain.
+///
+/// # Errors
+/// [`FilesError`].
+pub fn unchain(files: &Files) -> Result<(), FilesError> {
+    let report = files.remove()?;
+    for path in &report.changed {
+        tracing::info!(path = %path.display(), "cni file restored or removed");
+    }
+    for (path, reason) in &report.skipped {
+        tracing::warn!(path = %path.display(), reason, "network configuration left alone");
+    }
+    Ok(())
+}
+
+/// Lets every pod leave the mesh as if it had opted out, and waits for it at most as long as a pod's
+/// connections may be waited for at the end of an agent.
+pub async fn dismiss(
+    events: &mpsc::Sender<Event>,
+    mut view: watch::Receiver<Arc<View>>,
+    everyone_out: Facts,
+) {
+    if events.send(Event::Facts(everyone_out)).await.is_err() {
+        return;
+    }
+    let all_plain = view.wait_for(|view| view.pods.iter().all(|pod| pod.state == "plain"));
+    if timeout(DISMISSAL, all_plain).await.is_err() {
+        tracing::warn!("some pods still had connections through the mesh, which are cut");
+    }
+}
+
+/// Removes what is left of capture, and the agent's files.
+///
+/// # Errors
+/// [`LeaveError`]; what could be removed is.
+pub async fn tear_down(node: &NodePaths) -> Result<(), LeaveError> {
+    let journal = Journal::open(&node.run_dir)?;
+    let capture = Capture::open(CaptureConfig {
+        pin_root: node.pin_root.clone(),
+        cgroup_root: node.cgroup_root.clone(),
+        node_netns_cookie: Netns::open(&node.node_netns)?
+            .cookie()
+            .map_err(LeaveError::NodeCookie)?,
+        kubepods: None,
+    })?;
+    capture.remove_all()?;
+    for entry in journal.load()?.entries {
+        release(&entry).await;
+        journal.remove(entry.slot)?;
+    }
+    for path in [node.state_file(), node.cni_socket.clone()] {
+        remove(&path);
+    }
+    tracing::info!("capture removed; pods use plain networking");
+    Ok(())
+}
+
+/// Does everything for a node whose agent is gone.
+///
+/// # Errors
+/// [`LeaveError`].
+pub async fn by_hand(node: &NodePaths) -> Result<(), LeaveError> {
+    if UnixStream::connect(&node.cni_socket).await.is_ok() {
+        return Err(LeaveError::Running);
+    }
+    unchain(&node.files())?;
+    tear_down(node).await
+}
+
+/// Rules and routes; the rest of a pod's capture is gone already.
+async fn release(entry: &Entry) {
+    let Ok(netns) = Netns::open(&entry.netns) else {
+        return;
+    };
+    let inode = netns.inode();
+    if (inode.dev, inode.ino) != entry.inode || !is_namespace(&entry.netns, inode) {
+        return;
+    }
+    let undone = match routing::has_rules(&netns).await {
+        Ok(false) => Ok(()),
+        Ok(true) => routing::unroute(&netns).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = undone {
+        tracing::warn!(workload = %entry.uid, error = %causes(&error), "rules stay in a pod");
+    }
+}
+
+fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "file not removed");
+        }
+        _ => {}
+    }
+}
+
+/// The API server answers at once or is in trouble.
+const ASKING: Duration = Duration::from_secs(5);
+/// Of the thirty seconds a pod has by default to end.
+const DISMISSAL: Duration = Duration::from_secs(18);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_daemon_set_that_is_gone_or_going_is_the_end() {
+        let set = |metadata: serde_json::Value| Some(json!({ "metadata": metadata }));
+        assert!(judge(Ok(None)));
+        let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert!(judge(Ok(set(going))));
+        assert!(!judge(Ok(set(json!({"name": "ambit-cni-node"})))));
+        assert!(!judge(Ok(set(json!(null)))));
+        assert!(!judge(Err(RequestError::Nameless)));
+    }
+}
