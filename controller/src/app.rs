@@ -1,14 +1,20 @@
 //! The one place that wires tasks: index, TLS port, HTTP port.
 
-use crate::config::Config;
+use crate::cluster;
+use crate::cluster::leader::Candidate;
+use crate::cluster::registration::Registration;
+use crate::cluster::roots::{Namespaces, Roots};
+use crate::config::{ClusterConfig, Config, Source};
 use crate::facts::{Facts, SharedFacts};
 use crate::metrics::Metrics;
 use crate::serve::ca::CaService;
-use crate::serve::tls::TlsPort;
+use crate::serve::tls::{self, TlsPort};
+use crate::serve::tokens::{Reviews, Tokens};
+use crate::serve::webhook::Webhook;
 use crate::serve::xds::XdsAuthorizer;
 use crate::serve::{Authority, http};
 use crate::watch::IndexTask;
-use crate::write::Executor;
+use crate::write::{ClusterWrites, DirectoryWrites, Executor};
 use ambit_ca::auth::Authenticator;
 use ambit_ca::authority;
 use ambit_ca::authorize::Rules;
@@ -16,12 +22,15 @@ use ambit_index::Index;
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::tasks::{End, Ended, TaskGroup};
 use ambit_runtime::{admin, drain};
-use ambit_source::Writer;
+use ambit_source::kubernetes::{self, Kinds};
+use ambit_source::{Watch, Writer};
 use ambit_xds::ResourceSet;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
@@ -43,24 +52,48 @@ impl App {
     /// # Errors
     /// What cannot be opened, with its causes.
     pub async fn start(config: Config, drain: drain::Watch) -> anyhow::Result<Self> {
-        let now = SystemTime::now();
-        let trust_domain = config.mesh.trust_domain.as_str();
-        let opened =
-            authority::Authority::open(&config.ca_dir, trust_domain, config.lifetimes, now);
-        let rules = Rules {
-            trust_domain: trust_domain.to_owned(),
-            trusted_node_accounts: config.node_accounts.clone(),
+        let metrics = Metrics::default();
+        let mut tasks = TaskGroup::new("controller");
+        let (namespaces, namespaces_watch) = watch::channel(Arc::default());
+        let around = Around {
+            config: &config,
+            drain: &drain,
+            metrics: &metrics,
+            namespaces: namespaces_watch,
         };
-        let authority = Arc::new(Authority {
-            signer: opened.context("cannot open the certificate authority")?,
-            authenticator: Authenticator::open(&config.jwks, now)
-                .context("cannot open the token keys")?,
-            rules,
-        });
+        let opened = match &config.source {
+            Source::Directory { dir, jwks, ca_dir } => directory(&around, dir, jwks, ca_dir)?,
+            Source::Cluster(cluster) => api_server(&around, cluster, &mut tasks).await?,
+        };
+        Self::serve(
+            &config,
+            drain,
+            opened,
+            Shared {
+                metrics,
+                namespaces,
+                tasks,
+            },
+        )
+        .await
+    }
+
+    /// Opens the ports and starts the tasks that both sources have.
+    async fn serve(
+        config: &Config,
+        drain: drain::Watch,
+        opened: Opened,
+        shared: Shared,
+    ) -> anyhow::Result<Self> {
+        let Shared {
+            metrics,
+            namespaces,
+            mut tasks,
+        } = shared;
+        let authority = opened.authority;
         let facts: SharedFacts = Arc::new(ArcSwap::from_pointee(Facts::default()));
         let (sets, sets_watch) = watch::channel(Arc::new(ResourceSet::default()));
         let (first, first_watch) = watch::channel(false);
-        let metrics = Metrics::default();
         let readiness = Readiness::new();
 
         let xds = ambit_xds::Server::new(
@@ -76,7 +109,8 @@ impl App {
             facts: facts.clone(),
             metrics: metrics.clone(),
         };
-        let port = TlsPort::bind(config.xds_addr, authority.clone()).await?;
+        let names = tls::names(&config.namespace, &config.mesh.cluster_domain);
+        let port = TlsPort::bind(config.xds_addr, authority.clone(), names).await?;
         let xds_addr = port.local_addr();
         let web = admin::Server::bind(config.http_addr).await?;
         let http_addr = web.local_addr();
@@ -93,23 +127,22 @@ impl App {
             mesh: config.mesh.clone(),
         });
         let index = IndexTask {
-            source: ambit_source::watch(&config.source_dir)
-                .with_context(|| format!("cannot watch {}", config.source_dir.display()))?,
+            source: opened.source,
             index: Index::new(config.mesh.clone()),
-            executor: Executor::new(Writer::new(&config.source_dir, WRITER)?),
+            executor: opened.executor,
             facts,
+            namespaces,
             sets,
             metrics,
             synced: readiness.gate("first batch"),
             first,
         };
 
-        let mut tasks = TaskGroup::new("controller");
         tasks.spawn("index", index.run(drain.clone()));
         let port_drain = drain.clone();
         tasks.spawn("xds and ca", async move {
             if synced(first_watch, port_drain.clone()).await {
-                port.serve(xds, ca, port_drain).await;
+                port.serve_mesh(xds, ca, port_drain).await;
             }
         });
         tasks.spawn("http", web.serve(routes, drain.clone()));
@@ -122,7 +155,7 @@ impl App {
         })
     }
 
-    /// Where xDS and the CA are served, once the directory has been read.
+    /// Where xDS and the CA are served, once the first batch is there.
     pub fn xds_addr(&self) -> SocketAddr {
         self.xds_addr
     }
@@ -161,6 +194,105 @@ impl App {
         tracing::info!("controller drained");
         Ok(())
     }
+}
+
+/// What both sources need to be opened.
+struct Around<'a> {
+    config: &'a Config,
+    drain: &'a drain::Watch,
+    metrics: &'a Metrics,
+    namespaces: Namespaces,
+}
+
+/// What is the same whatever the source.
+struct Shared {
+    metrics: Metrics,
+    namespaces: watch::Sender<Arc<BTreeSet<String>>>,
+    tasks: TaskGroup,
+}
+
+/// A source and what comes with it.
+struct Opened {
+    authority: Arc<Authority>,
+    source: Watch,
+    executor: Executor,
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        trust_domain: config.mesh.trust_domain.clone(),
+        trusted_node_accounts: config.node_accounts.clone(),
+    }
+}
+
+fn directory(
+    around: &Around<'_>,
+    dir: &Path,
+    jwks: &Path,
+    ca_dir: &Path,
+) -> anyhow::Result<Opened> {
+    let (config, now) = (around.config, SystemTime::now());
+    let trust_domain = config.mesh.trust_domain.as_str();
+    let signer = authority::Authority::open(ca_dir, trust_domain, config.lifetimes, now);
+    let keys = Authenticator::open(jwks, now).context("cannot open the token keys")?;
+    let source = ambit_source::watch(dir);
+    Ok(Opened {
+        authority: Arc::new(Authority {
+            signer: signer.context("cannot open the certificate authority")?,
+            tokens: Tokens::Keys(keys),
+            rules: rules(config),
+        }),
+        source: source.with_context(|| format!("cannot watch {}", dir.display()))?,
+        executor: Executor::Directory(DirectoryWrites::new(Writer::new(dir, WRITER)?)),
+    })
+}
+
+async fn api_server(
+    around: &Around<'_>,
+    cluster: &ClusterConfig,
+    tasks: &mut TaskGroup,
+) -> anyhow::Result<Opened> {
+    let config = around.config;
+    let client = kubernetes::connect(cluster.kubeconfig.as_deref()).await?;
+    let place = cluster::authority::Place {
+        mount: &cluster.cacerts_dir,
+        namespace: &config.namespace,
+        trust_domain: &config.mesh.trust_domain,
+    };
+    let now = SystemTime::now();
+    let signer = cluster::authority::open(&client, &place, config.lifetimes, now).await?;
+    let (candidate, leads) = Candidate::new(client.clone(), &config.namespace, &cluster.pod_name);
+    let (writes, writing) =
+        ClusterWrites::new(client.clone(), leads.clone(), around.metrics.clone());
+    let roots = Roots {
+        client: client.clone(),
+        roots: signer.roots_pem().to_owned(),
+        namespaces: around.namespaces.clone(),
+        leads: leads.clone(),
+    };
+    let registration = Registration {
+        client: client.clone(),
+        namespace: config.namespace.clone(),
+        roots: signer.roots_pem().to_owned(),
+        leads,
+    };
+    tasks.spawn("leader", candidate.run(around.drain.clone()));
+    tasks.spawn("writes", writing.run(around.drain.clone()));
+    tasks.spawn("roots", roots.run(around.drain.clone()));
+    tasks.spawn("registration", registration.run(around.drain.clone()));
+    let authority = Arc::new(Authority {
+        signer,
+        tokens: Tokens::Reviews(Reviews::new(client.clone())),
+        rules: rules(config),
+    });
+    let names = tls::names(&config.namespace, &config.mesh.cluster_domain);
+    let webhook = TlsPort::bind(cluster.webhook_addr, authority.clone(), names).await?;
+    tasks.spawn("webhook", webhook.serve(Webhook, around.drain.clone()));
+    Ok(Opened {
+        authority,
+        source: kubernetes::watch(client, Kinds::Mesh),
+        executor: Executor::Cluster(writes),
+    })
 }
 
 /// Waits for the first batch; `false` when the drain comes before it.

@@ -1,8 +1,9 @@
 //! Settings: arguments with environment fallbacks.
 
+use ambit_api::ports;
 use ambit_ca::authority::Lifetimes;
 use ambit_ca::caller::ServiceAccount;
-use ambit_index::MeshConfig;
+use ambit_index::{MeshConfig, WaypointForm};
 use ambit_runtime::env::parse_duration;
 use ambit_telemetry::logging::Format;
 use anyhow::bail;
@@ -15,15 +16,41 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "ambit-controller", version)]
 pub struct Args {
-    /// Directory of Kubernetes, Istio and Gateway API documents.
-    #[arg(long, env = "SOURCE_DIR", value_name = "DIR")]
-    pub source_dir: PathBuf,
-    /// JSON Web Key Set that bearer tokens are verified with.
+    /// Directory of Kubernetes, Istio and Gateway API documents, instead of an API server.
+    #[arg(long, env = "SOURCE_DIR", value_name = "DIR", requires_all = ["jwks", "ca_dir"])]
+    pub source_dir: Option<PathBuf>,
+    /// JSON Web Key Set that bearer tokens are verified with; with a directory only.
     #[arg(long, env = "JWKS_FILE", value_name = "FILE")]
-    pub jwks: PathBuf,
-    /// Directory of the certificate authority; a self-signed root is made in an empty one.
+    pub jwks: Option<PathBuf>,
+    /// Directory of the certificate authority; a self-signed root is made in an empty one. With a
+    /// directory of documents only.
     #[arg(long, env = "CA_DIR", value_name = "DIR")]
-    pub ca_dir: PathBuf,
+    pub ca_dir: Option<PathBuf>,
+    /// How to reach the API server, outside of a cluster.
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace the controller runs in: of its Secret, its Lease and its Service.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
+    pub namespace: String,
+    /// Name of this replica, unlike that of any other.
+    #[arg(long, env = "POD_NAME", default_value = "ambit-controller")]
+    pub pod_name: String,
+    /// Directory of a plugged-in certificate authority; used when it holds `ca-key.pem`.
+    #[arg(
+        long,
+        env = "CACERTS_DIR",
+        default_value = "/etc/cacerts",
+        value_name = "DIR"
+    )]
+    pub cacerts_dir: PathBuf,
+    /// Address of the validation webhook, over TLS; with an API server only.
+    #[arg(
+        long,
+        env = "WEBHOOK_ADDR",
+        default_value = "0.0.0.0:15017",
+        value_name = "IP:PORT"
+    )]
+    pub webhook_addr: SocketAddr,
     /// Address of xDS and certificate signing, over TLS.
     #[arg(
         long,
@@ -74,8 +101,9 @@ pub struct Args {
         value_name = "DURATION"
     )]
     pub max_cert_ttl: String,
-    /// Log levels, such as `info,ambit_index=debug`.
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    /// Log levels, such as `info,ambit_index=debug`. What the client of the API server says is said
+    /// again, with its object, by whoever asked.
+    #[arg(long, env = "RUST_LOG", default_value = "info,kube_client=off")]
     pub log: String,
     /// Form of log lines: `plain` or `json`.
     #[arg(long, env = "LOG_FORMAT", default_value = "plain")]
@@ -85,12 +113,10 @@ pub struct Args {
 /// Checked settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Directory of documents.
-    pub source_dir: PathBuf,
-    /// JWKS file.
-    pub jwks: PathBuf,
-    /// Directory of the certificate authority.
-    pub ca_dir: PathBuf,
+    /// Where objects come from.
+    pub source: Source,
+    /// Namespace the controller runs in.
+    pub namespace: String,
     /// TLS port; port 0 takes a free one.
     pub xds_addr: SocketAddr,
     /// HTTP port; port 0 takes a free one.
@@ -103,7 +129,61 @@ pub struct Config {
     pub lifetimes: Lifetimes,
 }
 
+/// Where objects come from and statuses go, and what comes with it.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A directory.
+    Directory {
+        /// Of documents.
+        dir: PathBuf,
+        /// JWKS file.
+        jwks: PathBuf,
+        /// Directory of the certificate authority.
+        ca_dir: PathBuf,
+    },
+    /// An API server.
+    Cluster(ClusterConfig),
+}
+
+/// Settings with an API server.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Kubeconfig; `None` takes the account of the pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of this replica.
+    pub pod_name: String,
+    /// Directory of a plugged-in certificate authority.
+    pub cacerts_dir: PathBuf,
+    /// Address of the webhook; port 0 takes a free one.
+    pub webhook_addr: SocketAddr,
+}
+
 impl Args {
+    fn source(&self) -> Source {
+        match (&self.source_dir, &self.jwks, &self.ca_dir) {
+            (Some(dir), Some(jwks), Some(ca_dir)) => Source::Directory {
+                dir: dir.clone(),
+                jwks: jwks.clone(),
+                ca_dir: ca_dir.clone(),
+            },
+            _ => Source::Cluster(ClusterConfig {
+                kubeconfig: self.kubeconfig.clone(),
+                pod_name: self.pod_name.clone(),
+                cacerts_dir: self.cacerts_dir.clone(),
+                webhook_addr: self.webhook_addr,
+            }),
+        }
+    }
+
+    fn waypoints(&self) -> WaypointForm {
+        match self.source_dir {
+            Some(_) => WaypointForm::Pods,
+            None => WaypointForm::Deployments {
+                control_plane: format!("https://istiod.{}.svc:{}", self.namespace, ports::XDS),
+            },
+        }
+    }
+
     /// Form of log lines.
     pub fn log_format(&self) -> Format {
         match self.log_format.as_str() {
@@ -142,9 +222,8 @@ impl Args {
             bail!("{}", mistakes.join("; "));
         }
         Ok(Config {
-            source_dir: self.source_dir.clone(),
-            jwks: self.jwks.clone(),
-            ca_dir: self.ca_dir.clone(),
+            source: self.source(),
+            namespace: self.namespace.clone(),
             xds_addr: self.xds_addr,
             http_addr: self.http_addr,
             mesh: MeshConfig {
@@ -153,6 +232,7 @@ impl Args {
                 cluster_domain: self.cluster_domain.clone(),
                 root_namespace: self.root_namespace.clone(),
                 waypoint_image: self.waypoint_image.clone(),
+                waypoints: self.waypoints(),
                 ..MeshConfig::default()
             },
             node_accounts,
@@ -185,6 +265,23 @@ mod tests {
             config.node_accounts,
             [ServiceAccount::new("istio-system", "ztunnel")]
         );
+    }
+
+    #[test]
+    fn without_a_directory_it_is_a_cluster_and_a_directory_needs_its_keys() {
+        let args = Args::try_parse_from(["ambit-controller", "--namespace=mesh"]).unwrap();
+        let config = args.config().unwrap();
+        assert!(matches!(config.source, Source::Cluster(_)));
+        assert_eq!(
+            config.mesh.waypoints,
+            WaypointForm::Deployments {
+                control_plane: "https://istiod.mesh.svc:15012".to_owned()
+            }
+        );
+        assert!(Args::try_parse_from(["ambit-controller", "--source-dir=d"]).is_err());
+        let config = parse(&[]).unwrap();
+        assert!(matches!(config.source, Source::Directory { .. }));
+        assert_eq!(config.mesh.waypoints, WaypointForm::Pods);
     }
 
     #[test]

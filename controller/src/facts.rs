@@ -2,6 +2,7 @@
 //! Published whole by the index task before the resources of the same batch; read without locks.
 
 use ambit_ca::pods::{PodDirectory, PodFact};
+use ambit_crds::Object;
 use ambit_index::Index;
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
@@ -13,6 +14,8 @@ pub(crate) struct Facts {
     pub(crate) pods: PodDirectory,
     /// `<namespace>/<name>`.
     pub(crate) gateway_accounts: BTreeSet<String>,
+    /// Namespaces that are not being deleted.
+    pub(crate) namespaces: BTreeSet<String>,
     /// Identities of objects in use, for `/debug/configz`.
     pub(crate) objects: Vec<String>,
 }
@@ -32,8 +35,19 @@ impl Facts {
         });
         Self {
             pods: PodDirectory::new(pods.collect()),
+            namespaces: namespaces(index),
             gateway_accounts: index.gateway_accounts().into_iter().collect(),
             objects: index.objects().map(|o| o.key().to_string()).collect(),
         }
     }
+}
+
+fn namespaces(index: &Index) -> BTreeSet<String> {
+    let living = |object: &Arc<Object>| match &**object {
+        Object::Namespace(namespace) if namespace.metadata.deletion_timestamp.is_none() => {
+            namespace.metadata.name.clone()
+        }
+        _ => None,
+    };
+    index.objects().filter_map(living).collect()
 }

@@ -1,6 +1,6 @@
-//! The controller: objects of a directory → index → xDS; certificates; statuses.
-//! In: a directory, a JWKS file, a CA directory. Out: xDS and CA on one TLS port, metrics and debug
-//! on another, statuses and generated objects in the directory.
+//! The controller: objects → index → xDS; certificates; statuses.
+//! In: an API server and a Secret, or a directory, a JWKS file and a CA directory. Out: xDS and CA on
+//! one TLS port, metrics and debug on another, statuses and generated objects where objects come from.
 //! Owns: the index (one task), the `ResourceSet` (a `watch` channel). The CA key is `ambit-ca`'s.
 //! Must not happen here: a decision about objects (that is `ambit-index`), an unauthenticated answer.
 #![forbid(unsafe_code)]
@@ -8,6 +8,8 @@
 pub mod app;
 pub mod config;
 
+mod admission;
+mod cluster;
 mod facts;
 mod metrics;
 mod serve;

@@ -14,12 +14,13 @@ use ambit_runtime::readiness::Gate;
 use ambit_source::{Batch, Watch};
 use ambit_xds::ResourceSet;
 use refusals::Refusals;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Pause after the directory could not be read.
+/// Pause after the source could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Everything the task works with.
@@ -28,6 +29,8 @@ pub(crate) struct IndexTask {
     pub(crate) index: Index,
     pub(crate) executor: Executor,
     pub(crate) facts: SharedFacts,
+    /// Namespaces that are not being deleted.
+    pub(crate) namespaces: watch::Sender<Arc<BTreeSet<String>>>,
     pub(crate) sets: watch::Sender<Arc<ResourceSet>>,
     pub(crate) metrics: Metrics,
     /// Opens after the first batch.
@@ -44,13 +47,17 @@ impl IndexTask {
         loop {
             let batch = tokio::select! {
                 _ = drain.signalled() => return,
+                () = self.executor.elected() => {
+                    self.executor.renew(&self.index);
+                    continue;
+                }
                 batch = self.source.next() => batch,
             };
             match batch {
                 Ok(batch) => self.apply(batch, &mut refusals).await,
                 Err(error) => {
                     self.metrics.source_errors.inc();
-                    tracing::error!(error = %causes(&error), "the directory cannot be read");
+                    tracing::error!(error = %causes(&error), "the source cannot be read");
                     tokio::select! {
                         _ = drain.signalled() => return,
                         () = tokio::time::sleep(RETRY) => {}
@@ -76,7 +83,15 @@ impl IndexTask {
             ambit_source::Change::Delete(key) => Change::Delete(key),
         });
         let output = self.index.apply(changes.collect());
-        self.facts.store(Arc::new(Facts::of(&self.index)));
+        let facts = Facts::of(&self.index);
+        self.namespaces.send_if_modified(|known| {
+            let changed = **known != facts.namespaces;
+            if changed {
+                *known = Arc::new(facts.namespaces.clone());
+            }
+            changed
+        });
+        self.facts.store(Arc::new(facts));
         let changed = output.resources.len();
         if changed > 0 {
             let changes = output.resources.into_iter().map(to_xds);

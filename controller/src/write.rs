@@ -1,103 +1,49 @@
-//! Executes plans: statuses and generated objects, through the source's writer.
-//! In: the plan of a batch. Out: files by rename. A write that fails is logged, counted and tried
-//! again with the next batch.
+//! Executes plans: statuses and generated objects.
+//! In: the plan of a batch. Out: files by rename, or requests to the API server, there by the leader
+//! only. A write that fails is logged, counted and tried again.
 
+mod cluster;
+mod directory;
 mod times;
+
+pub(crate) use cluster::ClusterWrites;
+pub(crate) use directory::DirectoryWrites;
 
 use crate::metrics::Metrics;
 use ambit_crds::{Object, ObjectKey};
 use ambit_index::{Index, Plan, Write};
-use ambit_runtime::causes::causes;
-use ambit_runtime::tasks::{self, End};
-use ambit_source::{WriteError, Writer};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Writes of one controller.
 #[derive(Debug)]
-pub(crate) struct Executor {
-    writer: Arc<Writer>,
-    /// Statuses as written, with their times.
-    written: BTreeMap<ObjectKey, Value>,
-    /// Writes that failed.
-    pending: BTreeMap<ObjectKey, Write>,
-    started: bool,
+pub(crate) enum Executor {
+    /// Into the directory that objects come from.
+    Directory(DirectoryWrites),
+    /// To the API server.
+    Cluster(ClusterWrites),
 }
 
 impl Executor {
-    pub(crate) fn new(writer: Writer) -> Self {
-        Self {
-            writer: Arc::new(writer),
-            written: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            started: false,
-        }
-    }
-
-    /// Executes a plan and what is left of former ones.
+    /// Executes a plan and what is left of former ones, or leaves it to the task that does.
     pub(crate) async fn execute(&mut self, plan: Plan, index: &Index, metrics: &Metrics) {
-        for write in plan.writes {
-            self.pending.insert(key(&write).clone(), write);
-        }
-        if !self.started {
-            self.started = true;
-            self.withdraw_leftovers();
-        }
-        if self.pending.is_empty() {
-            return;
-        }
-        let statuses = seeds(&self.pending, &self.written, index);
-        let now = jiff::Timestamp::now().to_string();
-        let work: Vec<(Write, Option<Value>)> = std::mem::take(&mut self.pending)
-            .into_values()
-            .map(|write| {
-                let status = match &write {
-                    Write::Status { key, status } => {
-                        Some(times::stamped(status, statuses.get(key), &now))
-                    }
-                    Write::Object { .. } | Write::Remove { .. } => None,
-                };
-                (write, status)
-            })
-            .collect();
-        let writer = self.writer.clone();
-        let done = tasks::spawn_blocking("statuses", move || {
-            let results = work.into_iter().map(|(write, status)| {
-                let result = perform(&writer, &write, status.as_ref());
-                (write, status, result)
-            });
-            results.collect::<Vec<_>>()
-        });
-        let End::Returned(results) = done.await else {
-            return;
-        };
-        for (write, status, result) in results {
-            let key = key(&write).clone();
-            match (result, status) {
-                (Ok(()), Some(status)) => drop(self.written.insert(key, status)),
-                (Ok(()), None) => drop(self.written.remove(&key)),
-                (Err(error), _) => {
-                    metrics.write_errors.inc();
-                    tracing::error!(object = %key, error = %causes(&error), "status not written");
-                    self.pending.insert(key, write);
-                }
-            }
+        match self {
+            Self::Directory(writes) => writes.execute(plan, index, metrics).await,
+            Self::Cluster(writes) => writes.plan(plan, index),
         }
     }
 
-    /// Documents of a former run that nothing asks for any more.
-    fn withdraw_leftovers(&mut self) {
-        match self.writer.list() {
-            Ok(keys) => {
-                for key in keys {
-                    let remove = Write::Remove { key: key.clone() };
-                    self.pending.entry(key).or_insert(remove);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(error = %causes(&error), "statuses of a former run not listed");
-            }
+    /// Waits until this replica becomes the leader; for ever where all may write.
+    pub(crate) async fn elected(&mut self) {
+        match self {
+            Self::Directory(_) => std::future::pending().await,
+            Self::Cluster(writes) => writes.elected().await,
+        }
+    }
+
+    /// Writes all that is not as it should be: another replica may have written last.
+    pub(crate) fn renew(&self, index: &Index) {
+        if let Self::Cluster(writes) = self {
+            writes.renew(index);
         }
     }
 }
@@ -108,30 +54,7 @@ fn key(write: &Write) -> &ObjectKey {
     }
 }
 
-fn perform(writer: &Writer, write: &Write, status: Option<&Value>) -> Result<(), WriteError> {
-    match write {
-        Write::Status { key, .. } => writer.patch(key, &json!({ "status": status })).map(drop),
-        Write::Object { value, .. } => writer.apply_object(value).map(drop),
-        Write::Remove { key } => writer.remove(key).map(drop),
-    }
-}
-
-/// Statuses as they were last: of this run, else as the objects carry them.
-fn seeds(
-    pending: &BTreeMap<ObjectKey, Write>,
-    written: &BTreeMap<ObjectKey, Value>,
-    index: &Index,
-) -> BTreeMap<ObjectKey, Value> {
-    let known = |key: &ObjectKey| {
-        let status = written.get(key).cloned();
-        status.or_else(|| status_of(index.object(key)?))
-    };
-    pending
-        .keys()
-        .filter_map(|key| Some((key.clone(), known(key)?)))
-        .collect()
-}
-
+/// The part of an object's status that we may have written, as the object carries it.
 fn status_of(object: &Object) -> Option<Value> {
     match object {
         Object::Service(o) => serde_json::to_value(o.status.as_ref()?).ok(),

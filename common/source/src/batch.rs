@@ -36,11 +36,11 @@ impl Change {
 /// One mistake in one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// File, relative to the directory.
+    /// File, relative to the directory; of an API server `<plural>.<group>/<namespace>/<name>`.
     pub file: PathBuf,
     /// Which document of the file, from 0.
     pub document: usize,
-    /// Line the document starts on, from 1.
+    /// Line the document starts on, from 1; 0 where there are no lines.
     pub line: usize,
     /// Object, field and reason. With [`Severity::Error`] the document is not used; its last good
     /// version stays in force.
@@ -56,6 +56,10 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file.display(), self.line, self.error)
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        write!(f, ": {}", self.error)
     }
 }

@@ -10,7 +10,8 @@ mod merge;
 mod tree;
 mod watch;
 
-pub(crate) use document::{identify, parse_yaml};
+pub(crate) use document::{Content, identify, judge, parse_yaml};
 pub(crate) use tree::{STATUS_DIR, StatusPath};
 
-pub use watch::{Watch, WatchError, load, watch};
+pub use crate::watch::{Watch, WatchError};
+pub use watch::{load, watch};

@@ -15,7 +15,7 @@ use thiserror::Error;
 /// Audience a token must be made for.
 pub const AUDIENCE: &str = "istio-ca";
 /// Longest token that is looked at, in bytes.
-const MAX_TOKEN: usize = 16 * 1024;
+pub const MAX_TOKEN: usize = 16 * 1024;
 /// How far `nbf` may lie ahead: clocks of nodes differ.
 const SKEW: Duration = Duration::from_secs(30);
 const SUBJECT_PREFIX: &str = "system:serviceaccount:";
@@ -38,6 +38,12 @@ pub enum AuthError {
         /// Cause.
         #[source]
         source: JwtError,
+    },
+    /// The API server does not accept it.
+    #[error("the API server does not accept the token: {reason}")]
+    Refused {
+        /// In its words.
+        reason: String,
     },
     /// Its algorithm is not on the allow-list.
     #[error("the token is signed with {algorithm:?}; ES256 and RS256 are accepted")]
@@ -119,13 +125,7 @@ impl Authenticator {
         header: Option<&str>,
         now: SystemTime,
     ) -> Result<Caller, AuthError> {
-        let (scheme, token) = header
-            .and_then(|h| h.trim().split_once(' '))
-            .ok_or(AuthError::Missing)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(AuthError::Missing);
-        }
-        self.authenticate(token.trim(), now)
+        self.authenticate(bearer(header)?, now)
     }
 
     /// Verifies a token.
@@ -168,6 +168,24 @@ impl Authenticator {
             }
         }
         Err(failure.unwrap_or(AuthError::UnknownKey { kid, algorithm }))
+    }
+}
+
+/// The token in the value of an `authorization` header.
+///
+/// # Errors
+/// [`AuthError::Missing`], [`AuthError::TooLong`].
+pub fn bearer(header: Option<&str>) -> Result<&str, AuthError> {
+    let (scheme, token) = header
+        .and_then(|h| h.trim().split_once(' '))
+        .ok_or(AuthError::Missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Missing);
+    }
+    let token = token.trim();
+    match token.len() {
+        len if len > MAX_TOKEN => Err(AuthError::TooLong { len }),
+        _ => Ok(token),
     }
 }
 
@@ -254,7 +272,8 @@ impl Claims {
     }
 }
 
-fn subject(sub: &str) -> Option<ServiceAccount> {
+/// The service account that a user name means.
+pub(crate) fn subject(sub: &str) -> Option<ServiceAccount> {
     let (namespace, name) = sub.strip_prefix(SUBJECT_PREFIX)?.split_once(':')?;
     let plain = |s: &str| !s.is_empty() && !s.contains([':', '/']);
     (plain(namespace) && plain(name)).then(|| ServiceAccount::new(namespace, name))

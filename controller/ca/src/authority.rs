@@ -4,10 +4,13 @@
 //! Spec: SPIFFE X.509-SVID section 4; RFC 5280.
 
 mod disk;
+mod error;
+mod material;
 #[cfg(test)]
 mod tests;
 
 use ambit_model::SpiffeId;
+use material::Material;
 use rand::RngCore;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair,
@@ -18,7 +21,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
-pub use disk::OpenError;
+pub use error::OpenError;
+pub use material::Pem;
 
 /// How far `not_before` lies in the past: clocks of nodes differ.
 const BACKDATE: Duration = Duration::from_secs(120);
@@ -106,14 +110,25 @@ impl Authority {
         lifetimes: Lifetimes,
         now: SystemTime,
     ) -> Result<Self, OpenError> {
-        let material = disk::open(dir, trust_domain, now)?;
-        Ok(Self {
+        Ok(Self::of(disk::open(dir, trust_domain, now)?, lifetimes))
+    }
+
+    /// The authority these parts make. `place` names them in errors.
+    ///
+    /// # Errors
+    /// When a part cannot be parsed, or the parts do not belong together.
+    pub fn from_pem(place: &Path, pem: &Pem, lifetimes: Lifetimes) -> Result<Self, OpenError> {
+        Ok(Self::of(Material::new(place, pem)?, lifetimes))
+    }
+
+    fn of(material: Material, lifetimes: Lifetimes) -> Self {
+        Self {
             issuer: material.issuer,
             intermediates: material.intermediates,
             roots: material.roots,
             not_after: material.not_after,
             lifetimes,
-        })
+        }
     }
 
     /// PEM of every root a peer should trust.

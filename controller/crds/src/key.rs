@@ -95,6 +95,20 @@ kinds! {
     PeerAuthentication = "PeerAuthentication", "peerauthentications", "security.istio.io", true;
 }
 
+impl Kind {
+    /// API versions that are read, best first.
+    pub fn versions(&self) -> &'static [&'static str] {
+        match self {
+            Self::VirtualService | Self::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
+            Self::AuthorizationPolicy
+            | Self::PeerAuthentication
+            | Self::Gateway
+            | Self::HttpRoute => &["v1", "v1beta1"],
+            _ => &["v1"],
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -39,6 +39,18 @@ impl Other {
         let group = self.key.kind.group();
         group.ends_with(".istio.io") || group == "gateway.networking.k8s.io"
     }
+
+    /// What its author should know: that no mesh acts on it, where one was expected to.
+    pub fn warning(&self) -> Option<FieldError> {
+        let kind = &self.key.kind;
+        self.expects_mesh().then(|| FieldError {
+            object: ObjectRef::from(&self.key),
+            path: "kind".into(),
+            reason: format!("{kind} of {} is not supported and has no effect", kind.group()),
+            code: Code::Unsupported,
+            severity: Severity::Warning,
+        })
+    }
 }
 
 /// One object. Equality is by content.
@@ -122,10 +134,10 @@ impl Object {
             let key = ObjectKey::new(kind, &named.namespace, &named.name);
             return Ok(Self::Other(Other { key }));
         }
-        if !versions(&kind).contains(&version.as_str()) {
+        if !kind.versions().contains(&version.as_str()) {
             let reason = format!(
                 "version `{version}` of {kind} is not read, expected one of {}",
-                versions(&kind).join(", ")
+                kind.versions().join(", ")
             );
             return Err(fail("apiVersion", &reason));
         }
@@ -225,16 +237,6 @@ pub(crate) fn reference(value: &Value) -> ObjectRef {
         kind: text(value.get("kind")),
         namespace: text(meta.and_then(|m| m.get("namespace"))),
         name: text(meta.and_then(|m| m.get("name"))),
-    }
-}
-
-fn versions(kind: &Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::VirtualService | Kind::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
-        Kind::AuthorizationPolicy | Kind::PeerAuthentication | Kind::Gateway | Kind::HttpRoute => {
-            &["v1", "v1beta1"]
-        }
-        _ => &["v1"],
     }
 }
 

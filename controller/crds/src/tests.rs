@@ -229,8 +229,8 @@ spec:
   action: DENY
   rules:
   - from: [{source: {principals: ['cluster.local/ns/prod/sa/*'], ipBlocks: [10.0.0.0/8, '::1']}}]
-    to: [{operation: {ports: ['9080'], methods: [GET], paths: ['/api/*']}}]
-    when: [{key: 'request.headers[x-a]', values: [b]}, {key: source.ip, notValues: [1.2.3.4]}]
+    to: [{operation: {ports: ['9080']}}]
+    when: [{key: source.ip, notValues: [1.2.3.4]}]
 ";
     assert_eq!(findings(good), Vec::<String>::new());
     let deny_all = "{apiVersion: security.istio.io/v1beta1, kind: AuthorizationPolicy, metadata: {name: nothing}, spec: {}}";
@@ -268,6 +268,51 @@ spec:
         findings(typo),
         ["spec.rules[0].form: unknown field [IST0106]"]
     );
+}
+
+#[test]
+fn authorization_rules_say_who_enforces_them() {
+    let rules = "rules: [{to: [{operation: {methods: [GET], paths: ['/a/{*}']}}]},
+        {from: [{source: {requestPrincipals: ['*']}}], when: [{key: 'request.headers[x]', values: [z]}]},
+        {from: [{source: {principals: [a]}}]}]";
+    let policy = |spec: &str| {
+        findings(&format!(
+            "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: a}}, spec: {{{spec}, {rules}}}}}"
+        ))
+    };
+    let name = "name a Service or Gateway in targetRefs to have a waypoint enforce it [IST0131]";
+    assert_eq!(
+        policy("selector: {matchLabels: {app: a}}"),
+        [
+            format!(
+                "~spec.rules[0]: node proxies cannot match to[0].operation.methods, to[0].operation.paths, \
+                 so this rule allows nothing; {name}"
+            ),
+            format!(
+                "~spec.rules[1]: node proxies cannot match from[0].source.requestPrincipals, \
+                 when[0] (request.headers[x]), so this rule allows nothing; {name}"
+            ),
+        ]
+    );
+    let targets = "targetRefs: [{kind: Service, name: a}], action: DENY";
+    assert_eq!(
+        policy(targets),
+        [
+            "~spec.rules[1]: waypoints cannot match from[0].source.requestPrincipals yet, \
+             so this rule denies without regard to it [AMB0001]"
+        ]
+    );
+    for path in ["{*}", "/a{*}", "/{**}/{*}", "/{x}"] {
+        let text = format!(
+            "{{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {{name: a}},
+              spec: {{targetRefs: [{{kind: Service, name: a}}], rules: [{{to: [{{operation: {{paths: ['{path}']}}}}]}}]}}}}"
+        );
+        let found = findings(&text);
+        assert!(
+            found.len() == 1 && found[0].contains("paths[0]: not a template"),
+            "{path}: {found:?}"
+        );
+    }
 }
 
 #[test]

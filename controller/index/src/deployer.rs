@@ -1,13 +1,17 @@
-//! What runs a gateway of ours: ServiceAccount, Service and Pod, and the Gateway's own status.
+//! What runs a gateway of ours: ServiceAccount, Service and Deployment, and the Gateway's own status.
 //! In: gateways, their pods, nodes, Services. Out: objects and statuses to write.
-//! A Service keeps the address it has; a Pod keeps its node while that exists. A Pod that must be
-//! replaced stays until its successor is ready.
+//! Without a cluster nobody schedules or assigns: then a Pod takes the Deployment's place. A Service
+//! keeps the address it has; a Pod keeps its node while that exists. A Pod that must be replaced stays
+//! until its successor is ready.
 //! Source: Istio's gateway deployer; Gateway API `Gateway.status`.
 
+mod deployment;
 mod objects;
+mod status;
 
 use crate::address_pool::AddressPool;
-use crate::gateways::GatewayFact;
+use crate::config::WaypointForm;
+use crate::gateways::{GatewayFact, Role};
 use crate::out::Out;
 use crate::pods;
 use crate::selector::label;
@@ -15,10 +19,10 @@ use crate::statuses::Condition;
 use crate::world::{Name, World, name_of};
 use ambit_api::labels;
 use ambit_crds::{Kind, ObjectKey};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use objects::Names;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -28,31 +32,67 @@ pub(crate) fn derive(
     gateways: &BTreeMap<Name<'_>, GatewayFact<'_>>,
     out: &mut Out,
 ) {
-    let mut pool = AddressPool::new(world.config.service_block, taken(world));
+    let mut pools = pools(world);
     let mut load = load(world);
-    for gateway in gateways.values().filter(|g| g.ours) {
-        let service_ip = service(world, gateway, &mut pool, out);
-        let placed = pods(world, gateway, &mut load, out);
+    for gateway in gateways.values().filter(|g| g.is_ours()) {
+        let service_ip = service(world, gateway, &mut pools, out);
+        let placed = match &world.config.waypoints {
+            WaypointForm::Pods => pods(world, gateway, &mut load, out),
+            WaypointForm::Deployments { control_plane } => {
+                deployment(world, gateway, control_plane, out)
+            }
+        };
         status(world, gateway, service_ip, placed, out);
     }
     withdraw_orphans(world, gateways, out);
 }
 
 fn is_generated(meta: &ObjectMeta) -> bool {
-    label(meta.labels.as_ref(), labels::MANAGED) == Some(labels::MANAGED_WAYPOINT)
+    let manager = label(meta.labels.as_ref(), labels::MANAGED);
+    matches!(
+        manager,
+        Some(labels::MANAGED_WAYPOINT | objects::MANAGED_GATEWAY)
+    )
+}
+
+/// A pool for each family that pods have, IPv4 first; IPv4 alone where no Node says (`spec.podCIDRs`).
+fn pools(world: &World<'_>) -> Vec<AddressPool> {
+    let ranges = |node: &&Node| {
+        let spec = node.spec.clone().unwrap_or_default();
+        let many = spec.pod_cidrs.unwrap_or_default().into_iter();
+        many.chain(spec.pod_cidr).collect::<Vec<_>>()
+    };
+    let ranges: Vec<String> = world.nodes.values().flat_map(ranges).collect();
+    let six = ranges.iter().any(|range| range.contains(':'));
+    let four = !six || ranges.iter().any(|range| !range.contains(':'));
+    let taken = taken(world);
+    let (block, block_v6) = (world.config.service_block, world.config.service_block_v6);
+    let v4 = four.then(|| AddressPool::new((block.0.into(), block.1), taken.clone()));
+    let v6 = six.then(|| AddressPool::new((block_v6.0.into(), block_v6.1), taken));
+    v4.into_iter().chain(v6).collect()
 }
 
 /// Addresses that Services have.
 fn taken(world: &World<'_>) -> BTreeSet<IpAddr> {
-    let of = |service: &&k8s_openapi::api::core::v1::Service| {
-        let spec = service.spec.clone().unwrap_or_default();
-        let many = spec.cluster_ips.unwrap_or_default();
-        many.into_iter()
-            .chain(spec.cluster_ip)
-            .filter_map(|ip| ip.parse().ok())
-            .collect::<Vec<_>>()
-    };
-    world.services.values().flat_map(of).collect()
+    let services = world.services.values();
+    services.flat_map(|service| addresses(service)).collect()
+}
+
+/// Virtual addresses of a Service, the first one first.
+fn addresses(service: &Service) -> Vec<IpAddr> {
+    let spec = service.spec.clone().unwrap_or_default();
+    let mut all: Vec<IpAddr> = Vec::new();
+    for text in spec
+        .cluster_ip
+        .into_iter()
+        .chain(spec.cluster_ips.into_iter().flatten())
+    {
+        match text.parse() {
+            Ok(ip) if !all.contains(&ip) => all.push(ip),
+            _ => {}
+        }
+    }
+    all
 }
 
 /// Pods on each node that have not ended.
@@ -68,30 +108,58 @@ fn load(world: &World<'_>) -> BTreeMap<String, usize> {
     load
 }
 
-/// Plans ServiceAccount and Service; gives the Service's address.
+/// Plans ServiceAccount and Service; gives the Service's first address.
 fn service(
     world: &World<'_>,
     gateway: &GatewayFact<'_>,
-    pool: &mut AddressPool,
+    pools: &mut [AddressPool],
     out: &mut Out,
 ) -> Option<IpAddr> {
-    let (namespace, name) = gateway.name;
+    let (namespace, name) = (gateway.name.0, gateway.generated.as_str());
     let key = |kind| ObjectKey::new(kind, namespace, name);
-    let names = Names::of(gateway);
+    let names = match world.config.waypoints {
+        WaypointForm::Pods => Names::of(gateway),
+        WaypointForm::Deployments { .. } => Names::of(gateway).owned(gateway),
+    };
     out.wanted
         .object(key(Kind::ServiceAccount), objects::service_account(&names));
-    let existing = world.services.get(&gateway.name);
-    let has: Option<IpAddr> = existing
-        .and_then(|s| s.spec.as_ref()?.cluster_ip.as_ref())
-        .and_then(|ip| ip.parse().ok());
+    let existing = world.services.get(&(namespace, name));
+    let has = existing
+        .map(|service| addresses(service))
+        .unwrap_or_default();
     if existing.is_some_and(|s| !is_generated(&s.metadata)) {
         // The user's own Service of that name stands in front of the pods.
-        return has;
+        return has.first().copied();
     }
-    let ip = has.or_else(|| pool.take(&gateway.key))?;
-    let service = objects::service(&names, gateway, ip);
+    let ips: Vec<IpAddr> = match world.config.waypoints {
+        WaypointForm::Pods => pools
+            .iter_mut()
+            .map(|pool| {
+                let kept = has.iter().copied().find(|ip| pool.is_of_family(*ip));
+                kept.or_else(|| pool.take(&gateway.key))
+            })
+            .collect::<Option<_>>()?,
+        WaypointForm::Deployments { .. } => Vec::new(),
+    };
+    let service = objects::service(&names, gateway, &ips);
     out.wanted.object(key(Kind::Service), service);
-    Some(ip)
+    ips.first().or(has.first()).copied()
+}
+
+/// Plans the Deployment; Kubernetes finds a place for its pods.
+fn deployment(
+    world: &World<'_>,
+    gateway: &GatewayFact<'_>,
+    control_plane: &str,
+    out: &mut Out,
+) -> Placed {
+    if world.config.waypoint_image.is_empty() {
+        return Placed::NoImage;
+    }
+    let value = deployment::document(world.config, gateway, control_plane);
+    let key = ObjectKey::new(deployment::kind(), gateway.name.0, &gateway.generated);
+    out.wanted.object(key, value);
+    Placed::Yes
 }
 
 /// Whether a pod of the gateway has a place.
@@ -162,7 +230,36 @@ fn status(
     let (namespace, name) = gateway.name;
     let key = ObjectKey::new(Kind::Gateway, namespace, name);
     let accepted = Condition::new("Accepted", true, "Accepted", "Resource accepted");
+    let programmed = programmed(world, gateway, (service_ip, placed));
+    out.statuses.condition(key.clone(), accepted);
+    out.statuses.condition(key.clone(), programmed.clone());
+    let addresses = status::addresses(world, gateway, service_ip);
+    if let Some(addresses) = addresses.filter(|_| gateway.address.is_some()) {
+        out.statuses.field(key.clone(), "addresses", addresses);
+    }
+    let listeners = status::listeners(world, gateway, &programmed);
+    if !listeners.is_empty() {
+        out.statuses
+            .field(key, "listeners", Value::Array(listeners));
+    }
+}
+
+/// Whether the gateway can be used.
+fn programmed(
+    world: &World<'_>,
+    gateway: &GatewayFact<'_>,
+    (service_ip, placed): (Option<IpAddr>, Placed),
+) -> Condition {
+    let what = match gateway.role {
+        Some(Role::Ingress) => "gateway",
+        _ => "waypoint",
+    };
     let (met, reason, message) = match (gateway.ready, placed, service_ip) {
+        (true, _, Some(_)) if status::addresses(world, gateway, service_ip).is_none() => (
+            false,
+            "AddressNotAssigned",
+            format!("Service {} has no address for the outside yet", gateway.generated),
+        ),
         (true, _, Some(ip)) => (
             true,
             "Programmed",
@@ -171,12 +268,12 @@ fn status(
         (_, _, None) => (
             false,
             "AddressNotAssigned",
-            "no address is left for the Service of the waypoint".to_owned(),
+            format!("no address is left for the Service of the {what}"),
         ),
         (_, Placed::NoNode, _) => (
             false,
             "NoResources",
-            "there is no Node to run the waypoint on".to_owned(),
+            format!("there is no Node to run the {what} on"),
         ),
         (_, Placed::NoImage, _) => (
             false,
@@ -186,59 +283,10 @@ fn status(
         (false, Placed::Yes, _) => (
             false,
             "Pending",
-            "no pod of the waypoint is ready".to_owned(),
+            format!("no pod of the {what} is ready"),
         ),
     };
-    out.statuses.condition(key.clone(), accepted);
-    let programmed = Condition::new("Programmed", met, reason, message);
-    out.statuses.condition(key.clone(), programmed.clone());
-    if gateway.address.is_some()
-        && let Some(ip) = service_ip
-    {
-        let address = json!([{"type": "IPAddress", "value": ip.to_string()}]);
-        out.statuses.field(key.clone(), "addresses", address);
-    }
-    let attached = attached_routes(world, gateway);
-    let listeners: Vec<Value> = gateway
-        .object
-        .spec
-        .listeners
-        .iter()
-        .map(|listener| {
-            json!({
-                "name": listener.name,
-                "attachedRoutes": attached,
-                "supportedKinds": [],
-                "conditions": [
-                    Condition::new("Accepted", true, "Accepted", "No errors found").json(),
-                    Condition::new("ResolvedRefs", true, "ResolvedRefs", "No errors found").json(),
-                    programmed.json(),
-                ],
-            })
-        })
-        .collect();
-    if !listeners.is_empty() {
-        out.statuses
-            .field(key, "listeners", Value::Array(listeners));
-    }
-}
-
-/// Routes whose parent is the Gateway itself.
-fn attached_routes(world: &World<'_>, gateway: &GatewayFact<'_>) -> usize {
-    let names_it = |namespace: &str, p: &ambit_crds::gateway::ParentRef| {
-        p.kind.as_deref().is_none_or(|k| k == "Gateway")
-            && p.name == gateway.name.1
-            && p.namespace.as_deref().unwrap_or(namespace) == gateway.name.0
-    };
-    let attached = world.http_routes.iter().filter(|route| {
-        let (namespace, _) = name_of(&route.metadata);
-        route
-            .spec
-            .parent_refs
-            .iter()
-            .any(|p| names_it(namespace, p))
-    });
-    attached.count()
+    Condition::new("Programmed", met, reason, message)
 }
 
 /// Generated objects of gateways that are gone, also those of a former run.
@@ -250,9 +298,10 @@ fn withdraw_orphans(
     let lives = |namespace: &str, meta: &ObjectMeta| {
         label(meta.labels.as_ref(), labels::GATEWAY_NAME)
             .and_then(|name| gateways.get(&(namespace, name)))
-            .is_some_and(|g| g.ours)
+            .is_some_and(GatewayFact::is_ours)
     };
-    for ((namespace, name), pod) in &world.pods {
+    let own_pods = world.config.waypoints == WaypointForm::Pods;
+    for ((namespace, name), pod) in world.pods.iter().filter(|_| own_pods) {
         if is_generated(&pod.metadata) && !lives(namespace, &pod.metadata) {
             out.wanted
                 .absent(ObjectKey::new(Kind::Pod, namespace, name));
@@ -264,6 +313,13 @@ fn withdraw_orphans(
                 .absent(ObjectKey::new(Kind::Service, namespace, name));
             out.wanted
                 .absent(ObjectKey::new(Kind::ServiceAccount, namespace, name));
+            if world.config.waypoints != WaypointForm::Pods {
+                out.wanted
+                    .absent(ObjectKey::new(deployment::kind(), namespace, name));
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

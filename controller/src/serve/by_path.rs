@@ -15,28 +15,31 @@ pub(crate) struct ByPath<X, C> {
     pub(crate) ca: C,
 }
 
-/// A gRPC service, as tonic generates them.
-pub(crate) trait Grpc:
+/// A service that a TLS port serves.
+pub(crate) trait Served:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
-    + NamedService
     + Clone
     + Send
     + 'static
 {
 }
 
-impl<S> Grpc for S where
+impl<S> Served for S where
     S: Service<
             Request<Body>,
             Response = Response<Body>,
             Error = Infallible,
             Future: Send + 'static,
-        > + NamedService
-        + Clone
+        > + Clone
         + Send
         + 'static
 {
 }
+
+/// A gRPC service, as tonic generates them.
+pub(crate) trait Grpc: Served + NamedService {}
+
+impl<S: Served + NamedService> Grpc for S {}
 
 impl<X: Grpc, C: Grpc> Service<Request<Body>> for ByPath<X, C> {
     type Response = Response<Body>;

@@ -41,10 +41,9 @@ impl IstioCertificateService for CaService {
             tracing::warn!(src.addr = ?peer, reason, error, "certificate refused");
             Status::unauthenticated("request authenticate failure")
         };
-        let authenticator = &self.authority.authenticator;
-        let caller = authenticator
-            .authenticate_header(bearer(request.metadata()), now)
-            .map_err(|error| refused("token", causes(&error)))?;
+        let header = bearer(request.metadata());
+        let caller = self.authority.tokens.caller(header, now).await;
+        let caller = caller.map_err(|error| refused("token", causes(&error)))?;
         let message = request.into_inner();
         let asked = impersonated(&message).map_err(|error| refused("identity", error))?;
         let facts = self.facts.load();

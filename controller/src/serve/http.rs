@@ -6,6 +6,7 @@ use crate::facts::SharedFacts;
 use ::http::{Method, StatusCode};
 use ambit_index::MeshConfig;
 use ambit_runtime::admin::{Reply, Request, Routes};
+use ambit_runtime::causes::causes;
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::{build_info, metrics};
 use ambit_xds::ResourceSet;
@@ -36,11 +37,13 @@ pub(crate) fn routes(context: Context) -> Routes {
     let guarded = |routes: Routes, path: &str, about, answer: fn(&Context) -> Reply| {
         let context = context.clone();
         routes.on(Method::GET, path, about, move |request| {
-            let reply = match allowed(&context, &request) {
-                true => answer(&context),
-                false => Reply::error(StatusCode::FORBIDDEN, "forbidden\n"),
-            };
-            std::future::ready(reply)
+            let context = context.clone();
+            async move {
+                match allowed(&context, &request).await {
+                    true => answer(&context),
+                    false => Reply::error(StatusCode::FORBIDDEN, "forbidden\n"),
+                }
+            }
         })
     };
     let routes = guarded(routes, "/debug/syncz", "what each proxy has", debug::syncz);
@@ -65,17 +68,18 @@ pub(crate) fn routes(context: Context) -> Routes {
     )
 }
 
-fn allowed(context: &Context, request: &Request) -> bool {
+async fn allowed(context: &Context, request: &Request) -> bool {
     if request.peer.ip().to_canonical().is_loopback() {
         return true;
     }
-    let Some(token) = request.bearer() else {
+    let Some(header) = request.bearer().map(|token| format!("Bearer {token}")) else {
         return false;
     };
-    let authenticator = &context.authority.authenticator;
-    match authenticator.authenticate(token, SystemTime::now()) {
+    let tokens = &context.authority.tokens;
+    match tokens.caller(Some(&header), SystemTime::now()).await {
         Ok(caller) => caller.service_account.namespace == context.mesh.root_namespace,
         Err(error) => {
+            let error = causes(&error);
             tracing::debug!(src.addr = %request.peer, %error, "debug refused");
             false
         }

@@ -3,7 +3,7 @@
 //! connections to go away, streams that run end in their own time.
 
 use super::Authority;
-use super::by_path::ByPath;
+use super::by_path::{ByPath, Served};
 use super::ca::CaService;
 use ambit_ca::authority::SignError;
 use ambit_identity::rpc::istio_certificate_service_server::IstioCertificateServiceServer;
@@ -19,15 +19,6 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
-/// Names clients know us by.
-const NAMES: [&str; 6] = [
-    "istiod.istio-system.svc",
-    "istiod.istio-system.svc.cluster.local",
-    "istiod.istio-system",
-    "ambit-controller.istio-system.svc",
-    "ambit-controller.istio-system.svc.cluster.local",
-    "localhost",
-];
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,15 +31,38 @@ const MAX_HEADERS: u32 = 64 * 1024;
 /// Pause after an accept that failed: mostly the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Names clients know us by: those of both Services, as short and as long as resolvers allow.
+pub(crate) fn names(namespace: &str, domain: &str) -> Vec<String> {
+    let of = |service: &str| {
+        [
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.{domain}"),
+            format!("{service}.{namespace}"),
+            service.to_owned(),
+        ]
+    };
+    let services = ["istiod", "ambit-controller"].iter();
+    let local = std::iter::once("localhost".to_owned());
+    services
+        .flat_map(|service| of(service))
+        .chain(local)
+        .collect()
+}
+
 /// A bound TLS port.
 pub(crate) struct TlsPort {
     listener: TcpListener,
     addr: SocketAddr,
     authority: Arc<Authority>,
+    names: Vec<String>,
 }
 
 impl TlsPort {
-    pub(crate) async fn bind(addr: SocketAddr, authority: Arc<Authority>) -> anyhow::Result<Self> {
+    pub(crate) async fn bind(
+        addr: SocketAddr,
+        authority: Arc<Authority>,
+        names: Vec<String>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(addr)
             .await
             .with_context(|| format!("cannot listen on {addr}"))?;
@@ -57,6 +71,7 @@ impl TlsPort {
             listener,
             addr,
             authority,
+            names,
         })
     }
 
@@ -64,14 +79,24 @@ impl TlsPort {
         self.addr
     }
 
-    /// Serves until the drain is over.
-    pub(crate) async fn serve(self, xds: ambit_xds::Server, ca: CaService, drain: drain::Watch) {
-        let mut servers = TaskGroup::new("tls port");
+    /// Serves xDS and certificates until the drain is over.
+    pub(crate) async fn serve_mesh(
+        self,
+        xds: ambit_xds::Server,
+        ca: CaService,
+        drain: drain::Watch,
+    ) {
         let ca = IstioCertificateServiceServer::new(ca).max_decoding_message_size(MAX_CA_MESSAGE);
         let service = ByPath {
             xds: xds.into_service(),
             ca,
         };
+        self.serve(service, drain).await;
+    }
+
+    /// Serves until the drain is over.
+    pub(crate) async fn serve<S: Served>(self, service: S, drain: drain::Watch) {
+        let mut servers = TaskGroup::new("tls port");
         while drain.begun().is_none() {
             servers.reap();
             let (server, renew_in) = match self.server() {
@@ -87,7 +112,7 @@ impl TlsPort {
             let incoming = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
             let mut stop = drain.clone();
             let service = service.clone();
-            servers.spawn("grpc", async move {
+            servers.spawn("tls", async move {
                 let served = server.serve_with_incoming_shutdown(service, incoming, async move {
                     stop.signalled().await;
                 });
@@ -160,7 +185,7 @@ impl TlsPort {
         if !self.addr.ip().is_unspecified() && !ips.contains(&self.addr.ip()) {
             ips.push(self.addr.ip());
         }
-        let names = NAMES.map(str::to_owned);
-        self.authority.signer.server_certificate(&names, &ips, now)
+        let names = &self.names;
+        self.authority.signer.server_certificate(names, &ips, now)
     }
 }

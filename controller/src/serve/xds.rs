@@ -18,12 +18,14 @@ pub(crate) struct XdsAuthorizer {
 impl Authorizer for XdsAuthorizer {
     async fn authorize(&self, metadata: &MetadataMap) -> Result<Caller, Denied> {
         let header = bearer(metadata);
-        let authenticator = &self.authority.authenticator;
-        let caller = authenticator
-            .authenticate_header(header, SystemTime::now())
-            .map_err(|error| Denied::Unauthenticated {
-                reason: causes(&error),
-            })?;
+        let caller = self
+            .authority
+            .tokens
+            .caller(header, SystemTime::now())
+            .await;
+        let caller = caller.map_err(|error| Denied::Unauthenticated {
+            reason: causes(&error),
+        })?;
         let account = caller.service_account.to_string();
         let role = if self
             .authority

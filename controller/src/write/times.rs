@@ -1,9 +1,16 @@
-//! `lastTransitionTime` of conditions: kept while the condition's status stays, else now. Pure.
+//! `lastTransitionTime` of conditions: kept while the condition's status stays, else now. Pure but for
+//! [`now`].
 //! Source: `metav1.Condition`.
 
 use serde_json::Value;
 
 const TIME: &str = "lastTransitionTime";
+
+/// The time as `metav1.Time` has it: whole seconds.
+pub(super) fn now() -> String {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    now.to_string()
+}
 
 /// `new` with times, where `old` is the same status as it was.
 pub(super) fn stamped(new: &Value, old: Option<&Value>, now: &str) -> Value {

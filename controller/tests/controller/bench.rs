@@ -6,7 +6,7 @@ use ambit_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
 use ambit_ca::authority::Lifetimes;
 use ambit_ca::caller::ServiceAccount;
 use ambit_controller::app::App;
-use ambit_controller::config::Config;
+use ambit_controller::config::{Config, Source};
 use ambit_index::MeshConfig;
 use ambit_runtime::drain;
 use std::future::Future;
@@ -43,9 +43,12 @@ impl Bench {
             std::fs::write(source_dir.join(name), text).unwrap();
         }
         let config = Config {
-            source_dir,
-            jwks,
-            ca_dir: dir.path().join("ca"),
+            source: Source::Directory {
+                dir: source_dir,
+                jwks,
+                ca_dir: dir.path().join("ca"),
+            },
+            namespace: "istio-system".to_owned(),
             xds_addr: ([127, 0, 0, 1], 0).into(),
             http_addr: ([127, 0, 0, 1], 0).into(),
             mesh: MeshConfig::default(),

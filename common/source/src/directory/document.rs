@@ -22,7 +22,7 @@ pub(super) struct Document {
 
 /// What a document turned out to be.
 #[derive(Debug, Clone)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// An object Ambit reads, with warnings.
     Good {
         key: ObjectKey,
@@ -136,25 +136,15 @@ fn unfold(value: Value) -> Vec<Value> {
     }
 }
 
-fn judge(value: Value) -> Content {
+/// Reads one object and checks it by itself.
+pub(crate) fn judge(value: Value) -> Content {
     let key = identify(&value);
     let object = match Object::parse(value.clone()) {
         Ok(object) => object,
         Err(errors) => return Content::Bad { key, errors },
     };
     if let Object::Other(other) = &object {
-        let warning = other.expects_mesh().then(|| FieldError {
-            object: ObjectRef::from(&other.key),
-            path: "kind".into(),
-            reason: format!(
-                "{} of {} is not supported and has no effect",
-                other.key.kind,
-                other.key.kind.group()
-            ),
-            code: Code::Unsupported,
-            severity: Severity::Warning,
-        });
-        return Content::Ignored(warning);
+        return Content::Ignored(other.warning());
     }
     let found = validate(&object);
     if found.iter().any(|e| e.severity == Severity::Error) {

@@ -5,11 +5,12 @@ use super::catalog::{Catalog, Text};
 use super::events::{Dirty, Inbox};
 use super::tree::{STATUS_DIR, StatusPath, list_files, list_statuses, read_text};
 use crate::Batch;
+use crate::watch::{Batches, Watch, WatchError};
+use futures::future::BoxFuture;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
 /// Editors rename away, write and rename back; that is one change.
@@ -17,32 +18,9 @@ const QUIET: Duration = Duration::from_millis(25);
 /// A directory that never rests is read this often.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Why a directory cannot be watched.
-#[derive(Debug, Error)]
-pub enum WatchError {
-    /// It cannot be listed.
-    #[error("cannot read the directory {dir}")]
-    List {
-        /// Directory.
-        dir: PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The kernel refuses to watch it (often the limit of inotify watches).
-    #[error("cannot watch {path}")]
-    Notify {
-        /// Path.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: notify::Error,
-    },
-}
-
 /// A watched directory. Dropping it ends the watch.
 #[derive(Debug)]
-pub struct Watch {
+struct DirectoryWatch {
     root: PathBuf,
     watcher: RecommendedWatcher,
     watches_status: bool,
@@ -68,7 +46,7 @@ pub fn watch(dir: &Path) -> Result<Watch, WatchError> {
     };
     let watcher =
         notify::recommended_watcher(move |event| noted.note(&at, &event)).map_err(fail)?;
-    let mut watch = Watch {
+    let mut watch = DirectoryWatch {
         root,
         watcher,
         watches_status: false,
@@ -82,7 +60,7 @@ pub fn watch(dir: &Path) -> Result<Watch, WatchError> {
         tracing::debug!(path = %status.display(), %error, "no status tree");
     }
     watch.watch_root()?;
-    Ok(watch)
+    Ok(Watch::new(watch))
 }
 
 /// Reads a directory once, statuses included.
@@ -99,14 +77,20 @@ pub fn load(dir: &Path) -> Result<Batch, WatchError> {
     Ok(catalog.settle().unwrap_or_default())
 }
 
-impl Watch {
+impl Batches for DirectoryWatch {
+    fn next(&mut self) -> BoxFuture<'_, Result<Batch, WatchError>> {
+        Box::pin(self.batch())
+    }
+}
+
+impl DirectoryWatch {
     /// The next batch. The first holds the whole directory and comes at once, even when it is empty.
     /// Cancel-safe: what was noted and not delivered comes with the next call.
     ///
     /// # Errors
     /// When the directory itself cannot be listed any more. What was told stays true; a later call
     /// tries again, at once: the caller paces its tries.
-    pub async fn next(&mut self) -> Result<Batch, WatchError> {
+    async fn batch(&mut self) -> Result<Batch, WatchError> {
         loop {
             if !self.started {
                 self.watch_root()?;

@@ -1,5 +1,7 @@
 //! AuthorizationPolicy.
 
+mod layers;
+
 use super::report::{Report, clip};
 use crate::error::Code;
 use crate::istio::{
@@ -50,6 +52,7 @@ pub(super) fn check(spec: &AuthorizationPolicySpec, namespace: &str, report: &mu
     for (i, rule) in spec.rules.iter().enumerate() {
         check_rule(rule, &format!("spec.rules[{i}]"), report);
     }
+    layers::check(spec, report);
 }
 
 fn check_target(target: &TargetRef, path: &str, namespace: &str, report: &mut Report) {
@@ -184,6 +187,30 @@ fn check_operation(operation: &Operation, path: &str, report: &mut Report) {
     for (field, values) in texts {
         check_texts(values, &format!("{path}.{field}"), report);
     }
+    for (field, values) in [
+        ("paths", &operation.paths),
+        ("notPaths", &operation.not_paths),
+    ] {
+        for (i, value) in values.iter().enumerate() {
+            if value.contains(['{', '}']) && !is_template(value) {
+                let reason = "not a template: it starts with `/`, its segments are text, `{*}` or one `{**}`, \
+                              and no operator follows `{**}`";
+                report.error(format_args!("{path}.{field}[{i}]"), reason);
+            }
+        }
+    }
+}
+
+fn is_template(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('/') else {
+        return false;
+    };
+    let mut many = false;
+    rest.split('/').all(|segment| match segment {
+        "{*}" => !many,
+        "{**}" => !std::mem::replace(&mut many, true),
+        literal => !literal.contains(['{', '}', '*']),
+    })
 }
 
 fn check_condition(condition: &Condition, path: &str, report: &mut Report) {

@@ -1,6 +1,7 @@
 //! The documents of generated objects.
 
 use crate::gateways::GatewayFact;
+use crate::selector::label;
 use crate::stable_hash::stable_hash;
 use ambit_api::{labels, ports};
 use k8s_openapi::api::core::v1::Pod;
@@ -8,19 +9,33 @@ use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 
 /// Port of the status listener in a waypoint's Service.
-const STATUS_PORT: &str = "status-port";
+pub(super) const STATUS_PORT: &str = "status-port";
+/// Annotation: a waypoint in the client's zone is better than one far away.
+const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+
+/// Value of the label that says who manages an object, on ingress gateways.
+pub(super) const MANAGED_GATEWAY: &str = "istio.io-gateway-controller";
+/// Annotation of a Gateway: type of its Service.
+const SERVICE_TYPE: &str = "networking.istio.io/service-type";
 
 /// Names and labels of everything a gateway consists of.
 pub(super) struct Names<'a> {
     namespace: &'a str,
+    gateway: &'a str,
     name: &'a str,
     labels: Map<String, Value>,
     annotations: Map<String, Value>,
+    owner: Option<Value>,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn of(gateway: &GatewayFact<'a>) -> Self {
-        let (namespace, name) = gateway.name;
+    pub(super) fn of(gateway: &'a GatewayFact<'a>) -> Self {
+        let (namespace, gateway_name) = gateway.name;
+        let name = gateway.generated.as_str();
+        let manager = match gateway.is_ingress() {
+            true => MANAGED_GATEWAY,
+            false => labels::MANAGED_WAYPOINT,
+        };
         let mut labels = Map::new();
         let mut annotations = Map::new();
         if let Some(extra) = &gateway.object.spec.infrastructure {
@@ -34,9 +49,9 @@ impl<'a> Names<'a> {
         }
         let class = gateway.object.spec.gateway_class_name.as_str();
         for (key, value) in [
-            (labels::GATEWAY_NAME, name),
+            (labels::GATEWAY_NAME, gateway_name),
             (labels::GATEWAY_CLASS_NAME, class),
-            (labels::MANAGED, labels::MANAGED_WAYPOINT),
+            (labels::MANAGED, manager),
             (labels::DATAPLANE_MODE, "none"),
             (labels::CANONICAL_NAME, name),
             ("sidecar.istio.io/inject", "false"),
@@ -45,18 +60,56 @@ impl<'a> Names<'a> {
         }
         Self {
             namespace,
+            gateway: gateway_name,
             name,
             labels,
             annotations,
+            owner: None,
         }
     }
 
-    fn metadata(&self, name: &str) -> Value {
+    /// Owned by the Gateway: gone when it is gone.
+    pub(super) fn owned(mut self, gateway: &GatewayFact<'_>) -> Self {
+        self.owner = gateway.object.metadata.uid.as_deref().map(|uid| {
+            json!({
+                "apiVersion": "gateway.networking.k8s.io/v1",
+                "kind": "Gateway",
+                "name": self.gateway,
+                "uid": uid,
+            })
+        });
+        self
+    }
+
+    /// Label by which its pods are selected.
+    pub(super) fn selector(&self) -> Value {
+        json!({labels::GATEWAY_NAME: self.gateway})
+    }
+
+    /// Name of most of what runs it.
+    pub(super) fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Labels and annotations of pods.
+    pub(super) fn pod_metadata(&self) -> Value {
+        let mut metadata = json!({ "labels": self.labels });
+        if !self.annotations.is_empty() {
+            metadata["annotations"] = Value::Object(self.annotations.clone());
+        }
+        metadata
+    }
+
+    /// Metadata of an object; the Gateway owns it where Gateways have uids.
+    pub(super) fn metadata(&self, name: &str) -> Value {
         let mut metadata = json!({
             "name": name,
             "namespace": self.namespace,
             "labels": self.labels,
         });
+        if let Some(owner) = &self.owner {
+            metadata["ownerReferences"] = json!([owner]);
+        }
         if !self.annotations.is_empty() {
             metadata["annotations"] = Value::Object(self.annotations.clone());
         }
@@ -72,7 +125,8 @@ pub(super) fn service_account(names: &Names<'_>) -> Value {
     })
 }
 
-pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ip: IpAddr) -> Value {
+/// The Service. Without addresses Kubernetes assigns one of each family it has.
+pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ips: &[IpAddr]) -> Value {
     let mut listed = vec![json!({
         "name": STATUS_PORT,
         "port": ports::READINESS,
@@ -80,33 +134,61 @@ pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ip: IpAddr) 
         "protocol": "TCP",
         "appProtocol": "tcp",
     })];
-    let mut add = |name: &str, port: u16| {
+    let mut add = |name: &str, port: u16, protocol: &str| {
         if listed.iter().all(|p| p["port"] != json!(port)) {
             listed.push(json!({
                 "name": name,
                 "port": port,
                 "targetPort": port,
                 "protocol": "TCP",
-                "appProtocol": "tcp",
+                "appProtocol": protocol,
             }));
         }
     };
-    for listener in &gateway.object.spec.listeners {
-        add(&listener.name, listener.port);
+    if gateway.is_ingress() {
+        for fact in gateway.listeners.iter().filter(|l| l.is_usable()) {
+            add(&fact.listener.name, fact.listener.port, "http");
+        }
+    } else {
+        for listener in &gateway.object.spec.listeners {
+            add(&listener.name, listener.port, "tcp");
+        }
+        add("mesh", ports::HBONE, "tcp");
     }
-    add("mesh", ports::HBONE);
-    json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": names.metadata(names.name),
-        "spec": {
-            "type": "ClusterIP",
-            "clusterIP": ip.to_string(),
-            "clusterIPs": [ip.to_string()],
-            "selector": {labels::GATEWAY_NAME: names.name},
-            "ports": listed,
-        },
-    })
+    let mut spec = json!({
+        "type": service_type(gateway),
+        "selector": names.selector(),
+        "ports": listed,
+    });
+    let mut metadata = names.metadata(names.name);
+    match ips.first() {
+        Some(first) => {
+            spec["clusterIP"] = first.to_string().into();
+            spec["clusterIPs"] = json!(ips);
+            if ips.iter().any(IpAddr::is_ipv6) {
+                let family = |ip: &IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+                spec["ipFamilies"] = ips.iter().map(family).collect();
+            }
+        }
+        None => {
+            spec["ipFamilyPolicy"] = "PreferDualStack".into();
+            let given = metadata["annotations"].get(TRAFFIC_DISTRIBUTION).is_some();
+            if !given && !gateway.is_ingress() {
+                metadata["annotations"][TRAFFIC_DISTRIBUTION] = "PreferClose".into();
+            }
+        }
+    }
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+}
+
+/// Waypoints are for the cluster, gateways for the outside unless they say otherwise.
+fn service_type(gateway: &GatewayFact<'_>) -> String {
+    let annotations = gateway.object.metadata.annotations.as_ref();
+    match label(annotations, SERVICE_TYPE) {
+        Some(wanted) if gateway.is_ingress() => wanted.to_owned(),
+        None if gateway.is_ingress() => "LoadBalancer".to_owned(),
+        _ => "ClusterIP".to_owned(),
+    }
 }
 
 /// The pod's name and document. Its name changes with everything that a running pod cannot change.

@@ -1,0 +1,36 @@
+//! Why there is no authority.
+
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why an authority cannot be opened. Paths also name parts that are no files.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A key or a certificate cannot be parsed or made.
+    #[error("{path} is not usable: {what}")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}

@@ -1,0 +1,212 @@
+//! What an authority is made of, out of PEM. Pure; paths only name things in errors.
+
+use super::error::OpenError;
+use super::{BACKDATE, serial, set_validity};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Ten years.
+pub(super) const ROOT_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// An authority as Istio's secrets hold it, each part PEM.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Pem {
+    /// `ca-cert.pem`: the certificate that signs.
+    pub ca_cert: String,
+    /// `ca-key.pem`: its key, PKCS#8, PKCS#1 or SEC 1.
+    pub ca_key: String,
+    /// `cert-chain.pem`: intermediates; may be empty.
+    pub cert_chain: String,
+    /// `root-cert.pem`: every root; empty when the signing certificate is the root.
+    pub root_cert: String,
+}
+
+impl Pem {
+    /// A new self-signed root.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn self_signed(trust_domain: &str, now: SystemTime) -> Result<Self, OpenError> {
+        let path = Path::new("a new root");
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| content(path, &e))?;
+        let cert = root(path, trust_domain, &key, now)?;
+        Ok(Self {
+            ca_cert: cert.clone(),
+            ca_key: key.serialize_pem(),
+            cert_chain: String::new(),
+            root_cert: cert,
+        })
+    }
+}
+
+/// Never shows the key.
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pem").finish_non_exhaustive()
+    }
+}
+
+/// What an authority is made of.
+pub(super) struct Material {
+    pub(super) issuer: Issuer<'static, KeyPair>,
+    pub(super) intermediates: Vec<String>,
+    pub(super) roots: String,
+    pub(super) not_after: SystemTime,
+}
+
+impl Material {
+    /// Checks that the parts belong together. `place` names them in errors.
+    pub(super) fn new(place: &Path, pem: &Pem) -> Result<Self, OpenError> {
+        let path = place.join("ca-cert.pem");
+        let signing = one(&path, &pem.ca_cert)?;
+        let key_path = place.join("ca-key.pem");
+        let key = key(&key_path, &pem.ca_key)?;
+        check_pair(&path, &signing, &key)?;
+        let chain_path = place.join("cert-chain.pem");
+        let mut chain = vec![signing.clone()];
+        for der in all(&chain_path, &pem.cert_chain)? {
+            if !chain.contains(&der) {
+                chain.push(der);
+            }
+        }
+        let roots = match pem.root_cert.trim().is_empty() {
+            true => pem.ca_cert.clone(),
+            false => pem.root_cert.clone(),
+        };
+        let root_ders = all(&place.join("root-cert.pem"), &roots)?;
+        // Chain files often end with the root, which goes into the last element of a reply instead.
+        chain.retain(|der| !root_ders.contains(der));
+        let mut not_after = end(&path, &signing)?;
+        for der in &chain {
+            not_after = not_after.min(end(&chain_path, der)?);
+        }
+        Ok(Self {
+            issuer: issuer(&path, &signing, key)?,
+            intermediates: chain.iter().map(pem_of).collect(),
+            roots,
+            not_after,
+        })
+    }
+
+    /// A root that signs itself. `path` names it in errors.
+    pub(super) fn of_root(path: &Path, roots: &str, key: KeyPair) -> Result<Self, OpenError> {
+        let der = one(path, roots)?;
+        check_pair(path, &der, &key)?;
+        Ok(Self {
+            not_after: end(path, &der)?,
+            issuer: issuer(path, &der, key)?,
+            intermediates: Vec::new(),
+            roots: roots.to_owned(),
+        })
+    }
+}
+
+/// A root certificate of this key.
+pub(super) fn root(
+    path: &Path,
+    trust_domain: &str,
+    key: &KeyPair,
+    now: SystemTime,
+) -> Result<String, OpenError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, trust_domain);
+    set_validity(&mut params, now - BACKDATE, now + ROOT_LIFETIME);
+    params.serial_number = Some(serial());
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let root = params.self_signed(key).map_err(|e| content(path, &e))?;
+    Ok(root.pem())
+}
+
+fn issuer(
+    path: &Path,
+    der: &CertificateDer<'_>,
+    key: KeyPair,
+) -> Result<Issuer<'static, KeyPair>, OpenError> {
+    Issuer::from_ca_cert_der(der, key).map_err(|e| content(path, &e))
+}
+
+pub(super) fn key(path: &Path, pem: &str) -> Result<KeyPair, OpenError> {
+    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|e| content(path, &format!("{e:?}")))?;
+    // PKCS#1 and SEC 1 do not name the algorithm in a way that is read for us: try those we sign with.
+    let tried = [
+        &PKCS_ECDSA_P256_SHA256,
+        &PKCS_ECDSA_P384_SHA384,
+        &PKCS_RSA_SHA256,
+    ];
+    tried
+        .into_iter()
+        .find_map(|algorithm| KeyPair::from_der_and_sign_algo(&der, algorithm).ok())
+        .ok_or_else(|| content(path, &"it is no ECDSA P-256, P-384 or RSA key"))
+}
+
+fn check_pair(path: &Path, der: &CertificateDer<'_>, key: &KeyPair) -> Result<(), OpenError> {
+    let cert = parse(path, der)?;
+    if cert.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
+        return Err(content(path, &"the key beside it is not its own"));
+    }
+    if !cert.is_ca() {
+        return Err(content(path, &"it is not a certificate authority's"));
+    }
+    Ok(())
+}
+
+pub(super) fn end(path: &Path, der: &CertificateDer<'_>) -> Result<SystemTime, OpenError> {
+    let seconds = parse(path, der)?.validity().not_after.timestamp();
+    Ok(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+fn parse<'a>(path: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, OpenError> {
+    match X509Certificate::from_der(der) {
+        Ok((_, cert)) => Ok(cert),
+        Err(e) => Err(content(path, &e)),
+    }
+}
+
+pub(super) fn one(path: &Path, pem: &str) -> Result<CertificateDer<'static>, OpenError> {
+    all(path, pem)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| content(path, &"there is no certificate in it"))
+}
+
+fn all(path: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, OpenError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|e| content(path, &format!("{e:?}")))
+}
+
+/// One certificate as PEM (RFC 7468).
+fn pem_of(der: &CertificateDer<'static>) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, tail) = rest.split_at(rest.len().min(64));
+        out.push_str(line);
+        out.push('\n');
+        rest = tail;
+    }
+    out.push_str("-----END CERTIFICATE-----\n");
+    out
+}
+
+pub(super) fn content(path: &Path, what: &dyn ToString) -> OpenError {
+    OpenError::Content {
+        path: path.to_owned(),
+        what: what.to_string(),
+    }
+}

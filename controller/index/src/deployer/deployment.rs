@@ -1,0 +1,145 @@
+//! The Deployment of a waypoint in a cluster.
+//! Source: Istio's `waypoint.yaml` template; settings of `ambit-waypoint`.
+
+use super::objects::{Names, STATUS_PORT};
+use crate::config::MeshConfig;
+use crate::gateways::GatewayFact;
+use ambit_api::ports;
+use ambit_crds::Kind;
+use serde_json::{Value, json};
+
+/// Directory of the mesh's root certificate, out of the ConfigMap that every namespace has.
+const ROOTS: &str = "/var/run/secrets/istio";
+/// Directory of the token.
+const TOKENS: &str = "/var/run/secrets/tokens";
+/// User and group of proxies.
+const PROXY: u32 = 1337;
+
+/// Kind of [`document`].
+pub(super) fn kind() -> Kind {
+    Kind::of("apps", "Deployment")
+}
+
+/// The document. The number of replicas is left to the user and to autoscalers.
+pub(super) fn document(
+    config: &MeshConfig,
+    gateway: &GatewayFact<'_>,
+    control_plane: &str,
+) -> Value {
+    let names = Names::of(gateway).owned(gateway);
+    let port =
+        |name: &str, number: u16| json!({"name": name, "containerPort": number, "protocol": "TCP"});
+    let container = json!({
+        "name": "waypoint",
+        "image": config.waypoint_image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": environment(config, gateway, control_plane),
+        "ports": [
+            port("mesh", ports::HBONE),
+            port("metrics", ports::METRICS),
+            port(STATUS_PORT, ports::READINESS),
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+        "readinessProbe": {
+            "httpGet": {"path": "/healthz/ready", "port": ports::READINESS, "scheme": "HTTP"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 1,
+            "failureThreshold": 4,
+            "successThreshold": 1,
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": PROXY,
+            "runAsNonRoot": true,
+            "runAsUser": PROXY,
+        },
+        "volumeMounts": [
+            {"name": "istiod-ca-cert", "mountPath": ROOTS, "readOnly": true},
+            {"name": "istio-token", "mountPath": TOKENS, "readOnly": true},
+        ],
+    });
+    let mut pod = json!({
+        "serviceAccountName": names.name(),
+        "terminationGracePeriodSeconds": 30,
+        "containers": [container],
+        "volumes": volumes(),
+    });
+    if gateway.is_ingress() {
+        // Listeners below 1024 without a capability.
+        let sysctl = json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"});
+        pod["securityContext"] = json!({"sysctls": [sysctl]});
+    }
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": names.metadata(names.name()),
+        "spec": {
+            "selector": {"matchLabels": names.selector()},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": {
+                "metadata": names.pod_metadata(),
+                "spec": pod,
+            },
+        },
+    })
+}
+
+fn environment(config: &MeshConfig, gateway: &GatewayFact<'_>, control_plane: &str) -> Value {
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
+    let mut listed = vec![
+        field("POD_NAME", "metadata.name"),
+        field("POD_NAMESPACE", "metadata.namespace"),
+        field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        field("NODE_NAME", "spec.nodeName"),
+        field("INSTANCE_IP", "status.podIP"),
+    ];
+    let (roots, token) = (
+        format!("{ROOTS}/root-cert.pem"),
+        format!("{TOKENS}/istio-token"),
+    );
+    for (name, value) in [
+        ("GATEWAY", gateway.key.as_str()),
+        ("XDS_ADDRESS", control_plane),
+        ("CA_ADDRESS", control_plane),
+        ("XDS_ROOT_CA", &roots),
+        ("CA_ROOT_CA", &roots),
+        ("AUTH_TOKEN", &token),
+        ("ISTIO_META_CLUSTER_ID", &config.cluster_id),
+        ("TRUST_DOMAIN", &config.trust_domain),
+        ("CLUSTER_DOMAIN", &config.cluster_domain),
+    ] {
+        listed.push(json!({"name": name, "value": value}));
+    }
+    if !config.network.is_empty() {
+        listed.push(json!({"name": "NETWORK", "value": config.network}));
+    }
+    Value::Array(listed)
+}
+
+fn volumes() -> Value {
+    json!([
+        {
+            "name": "istiod-ca-cert",
+            "configMap": {"name": "istio-ca-root-cert", "defaultMode": 420},
+        },
+        {
+            "name": "istio-token",
+            "projected": {
+                "defaultMode": 420,
+                "sources": [{
+                    "serviceAccountToken": {
+                        "audience": "istio-ca",
+                        "expirationSeconds": 43200,
+                        "path": "istio-token",
+                    },
+                }],
+            },
+        },
+    ])
+}

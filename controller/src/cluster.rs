@@ -1,0 +1,13 @@
+//! What a controller does only with an API server: its authority's Secret, the Lease, roots in every
+//! namespace, the webhook's registration.
+//! In: settings, the namespaces there are. Out: a signer, leadership, ConfigMaps, a webhook that is
+//! called. Must not happen here: a write of more than one replica at a time; a read of any Secret but
+//! our own.
+
+pub(crate) mod authority;
+pub(crate) mod leader;
+pub(crate) mod registration;
+pub(crate) mod roots;
+
+/// Field manager of everything the controller writes.
+pub(crate) const MANAGER: &str = "ambit-controller";

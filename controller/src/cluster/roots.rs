@@ -1,0 +1,172 @@
+//! The mesh's root certificate in every namespace, for pods to mount.
+//! In: the namespaces there are, the ConfigMaps that carry it now. Out: ConfigMaps that are missing or
+//! differ. Only the leader writes; a ConfigMap that someone deletes comes back.
+//! Source: Istio's `istio-ca-root-cert`.
+
+use super::MANAGER;
+use ambit_runtime::causes::causes;
+use ambit_runtime::drain;
+use ambit_source::kubernetes::{Client, Outcome, Writer};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::runtime::watcher::{self, Event, watcher};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+const NAME: &str = "istio-ca-root-cert";
+const KEY: &str = "root-cert.pem";
+/// Namespaces without pods of users.
+const WITHOUT: [&str; 2] = ["kube-public", "kube-node-lease"];
+/// Pause after a write or the watch failed.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Namespaces that are not being deleted.
+pub(crate) type Namespaces = watch::Receiver<Arc<BTreeSet<String>>>;
+
+/// Keeps the root in every namespace.
+pub(crate) struct Roots {
+    pub(crate) client: Client,
+    /// PEM.
+    pub(crate) roots: String,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) leads: watch::Receiver<bool>,
+}
+
+impl Roots {
+    /// Runs until the drain begins.
+    pub(crate) async fn run(mut self, mut drain: drain::Watch) {
+        let api: Api<ConfigMap> = Api::all(self.client.clone());
+        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+        let mut events = pin!(watcher(api, config));
+        let writer = Writer::new(self.client.clone(), MANAGER);
+        let mut there = There::default();
+        loop {
+            let mut pause = None;
+            tokio::select! {
+                _ = drain.signalled() => return,
+                Ok(()) = self.namespaces.changed() => {}
+                Ok(()) = self.leads.changed() => {}
+                event = events.next() => match event {
+                    Some(Ok(event)) => there.note(event),
+                    Some(Err(error)) => {
+                        tracing::warn!(error = %causes(&error), "ConfigMaps of the root are not watched");
+                        pause = Some(RETRY);
+                    }
+                    None => return,
+                },
+            }
+            if *self.leads.borrow() && there.listed && !self.fill(&writer, &mut there).await {
+                pause = Some(RETRY);
+            }
+            if let Some(pause) = pause {
+                tokio::select! {
+                    _ = drain.signalled() => return,
+                    () = sleep(pause) => {}
+                }
+            }
+        }
+    }
+
+    /// Writes what is missing; whether all of it was written.
+    async fn fill(&mut self, writer: &Writer, there: &mut There) -> bool {
+        let namespaces = self.namespaces.borrow_and_update().clone();
+        let mut complete = true;
+        for namespace in missing(&namespaces, &there.content, &self.roots) {
+            if !*self.leads.borrow() {
+                return true;
+            }
+            match writer.apply(&document(&namespace, &self.roots)).await {
+                Ok(Outcome::Done) => {
+                    there.content.insert(namespace, self.roots.clone());
+                }
+                // The namespace went away meanwhile.
+                Ok(Outcome::Absent) => {}
+                Err(error) => {
+                    complete = false;
+                    let error = causes(&error);
+                    tracing::warn!(namespace, %error, "root certificate not written");
+                }
+            }
+        }
+        if !complete {
+            // Looked at again although nothing changes.
+            self.namespaces.mark_changed();
+        }
+        complete
+    }
+}
+
+/// What the ConfigMaps say now.
+#[derive(Debug, Default)]
+struct There {
+    content: BTreeMap<String, String>,
+    listed: bool,
+}
+
+impl There {
+    fn note(&mut self, event: Event<ConfigMap>) {
+        match event {
+            Event::Init => {
+                self.listed = false;
+                self.content.clear();
+            }
+            Event::InitDone => self.listed = true,
+            Event::Apply(map) | Event::InitApply(map) => {
+                let content = map.data.and_then(|mut data| data.remove(KEY));
+                if let Some(namespace) = map.metadata.namespace {
+                    self.content.insert(namespace, content.unwrap_or_default());
+                }
+            }
+            Event::Delete(map) => {
+                if let Some(namespace) = map.metadata.namespace {
+                    self.content.remove(&namespace);
+                }
+            }
+        }
+    }
+}
+
+fn missing(
+    namespaces: &BTreeSet<String>,
+    there: &BTreeMap<String, String>,
+    roots: &str,
+) -> Vec<String> {
+    let lacks = |namespace: &&String| {
+        !WITHOUT.contains(&namespace.as_str())
+            && there.get(*namespace).is_none_or(|content| content != roots)
+    };
+    namespaces.iter().filter(lacks).cloned().collect()
+}
+
+fn document(namespace: &str, roots: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": NAME,
+            "namespace": namespace,
+            "labels": {"istio.io/config": "true"},
+        },
+        "data": {KEY: roots},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_that_lack_the_root_or_have_another_get_it() {
+        let namespaces = ["a", "b", "c", "kube-public"].map(str::to_owned).into();
+        let there = [("a", "root"), ("b", "old"), ("gone", "root")]
+            .map(|(namespace, content)| (namespace.to_owned(), content.to_owned()))
+            .into();
+        assert_eq!(missing(&namespaces, &there, "root"), ["b", "c"]);
+    }
+}

@@ -1,0 +1,5 @@
+//! A whole controller on an API server in memory, over real HTTP.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod api;
+mod mesh;

@@ -1,0 +1,230 @@
+//! What a controller does with a cluster: roots, leadership, statuses, waypoints, certificates.
+
+use crate::api::Api;
+use ambit_ca::authority::Lifetimes;
+use ambit_ca::caller::ServiceAccount;
+use ambit_controller::app::App;
+use ambit_controller::config::{ClusterConfig, Config, Source};
+use ambit_identity::authority::obtain;
+use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
+use ambit_identity::{CaClient, CaClientConfig};
+use ambit_index::{MeshConfig, WaypointForm};
+use ambit_model::SpiffeId;
+use ambit_runtime::drain;
+use ambit_runtime::tasks::Task;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const NS: &str = "api/v1/namespaces";
+const SECRET: &str = "api/v1/namespaces/istio-system/secrets/istio-ca-secret";
+const LEASE: &str =
+    "apis/coordination.k8s.io/v1/namespaces/istio-system/leases/ambit-controller-leader";
+
+struct Bench {
+    api: Api,
+    _server: Task<()>,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let (api, server) = Api::start().await;
+        for name in ["istio-system", "shop", "kube-public"] {
+            api.put(NS, json!({"metadata": {"name": name}}));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("kubeconfig"), api.kubeconfig()).unwrap();
+        Self {
+            api,
+            _server: server,
+            dir,
+        }
+    }
+
+    async fn controller(&self, name: &str) -> (App, drain::Trigger) {
+        let free = ([127, 0, 0, 1], 0).into();
+        let config = Config {
+            source: Source::Cluster(ClusterConfig {
+                kubeconfig: Some(self.dir.path().join("kubeconfig")),
+                pod_name: name.to_owned(),
+                cacerts_dir: self.dir.path().join("none"),
+                webhook_addr: free,
+            }),
+            namespace: "istio-system".to_owned(),
+            xds_addr: free,
+            http_addr: free,
+            mesh: MeshConfig {
+                waypoint_image: "hub/waypoint:1".to_owned(),
+                waypoints: WaypointForm::Deployments {
+                    control_plane: "https://istiod.istio-system.svc:15012".to_owned(),
+                },
+                ..MeshConfig::default()
+            },
+            node_accounts: vec![ServiceAccount::new("istio-system", "ztunnel")],
+            lifetimes: Lifetimes::default(),
+        };
+        let (trigger, watch) = drain::channel();
+        (App::start(config, watch).await.unwrap(), trigger)
+    }
+
+    fn root(&self) -> String {
+        let secret = self.api.object(SECRET).unwrap();
+        let text = secret["data"]["root-cert.pem"].as_str().unwrap();
+        String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+    }
+
+    async fn until<T>(&self, what: &str, look: impl Fn(&Api) -> Option<T>) -> T {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            if let Some(found) = look(&self.api) {
+                return found;
+            }
+            assert!(tokio::time::Instant::now() < end, "never: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn object(&self, path: &str) -> Value {
+        self.until(path, |api| api.object(path)).await
+    }
+
+    fn leader(api: &Api) -> Option<String> {
+        let lease = api.object(LEASE)?;
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    }
+}
+
+fn config_map(namespace: &str) -> String {
+    format!("{NS}/{namespace}/configmaps/istio-ca-root-cert")
+}
+
+fn gateway() -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "waypoint", "namespace": "shop", "uid": "u-1"},
+        "spec": {"gatewayClassName": "istio-waypoint",
+            "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}]},
+    })
+}
+
+const GATEWAYS: &str = "apis/gateway.networking.k8s.io/v1/namespaces/shop/gateways";
+const DEPLOYMENT: &str = "apis/apps/v1/namespaces/shop/deployments/waypoint";
+
+#[tokio::test]
+async fn the_root_is_made_once_and_is_in_every_namespace_also_after_it_was_deleted() {
+    let bench = Bench::new().await;
+    let _running = bench.controller("a").await;
+    let map = bench.object(&config_map("shop")).await;
+    assert_eq!(map["data"]["root-cert.pem"], bench.root().as_str());
+    assert_eq!(map["metadata"]["labels"]["istio.io/config"], "true");
+    bench.object(&config_map("istio-system")).await;
+    bench.api.put(NS, json!({"metadata": {"name": "late"}}));
+    bench.object(&config_map("late")).await;
+    bench.api.delete(&config_map("shop"));
+    bench.object(&config_map("shop")).await;
+    assert_eq!(bench.api.object(&config_map("kube-public")), None);
+}
+
+#[tokio::test]
+async fn one_replica_writes_and_the_next_goes_on_where_it_stopped() {
+    let bench = Bench::new().await;
+    let (first, stop) = bench.controller("a").await;
+    bench
+        .until("a leads", |api| (Bench::leader(api)? == "a").then_some(()))
+        .await;
+    let before = bench.root();
+    let _second = bench.controller("b").await;
+    assert_eq!(bench.root(), before, "replicas share one root");
+    bench.api.put(GATEWAYS, gateway());
+    bench.object(DEPLOYMENT).await;
+    stop.start(Duration::from_secs(5));
+    first.finished().await.unwrap();
+    bench
+        .until("b leads", |api| (Bench::leader(api)? == "b").then_some(()))
+        .await;
+    let count = bench.api.writes().len();
+    bench.api.delete(&format!("{GATEWAYS}/waypoint"));
+    bench
+        .until("the deployment is gone", |api| {
+            api.object(DEPLOYMENT).is_none().then_some(())
+        })
+        .await;
+    assert!(bench.api.writes().len() > count);
+}
+
+#[tokio::test]
+async fn a_gateway_gets_its_objects_and_a_status_and_the_users_own_service_stays() {
+    let bench = Bench::new().await;
+    let services = "api/v1/namespaces/shop/services";
+    let own = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "waypoint", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 15008}]}});
+    bench.api.put(services, own);
+    bench.api.put(GATEWAYS, gateway());
+    let _running = bench.controller("a").await;
+    let deployment = bench.object(DEPLOYMENT).await;
+    assert_eq!(deployment["metadata"]["ownerReferences"][0]["uid"], "u-1");
+    let status = bench
+        .until("a status", |api| {
+            let gateway = api.object(&format!("{GATEWAYS}/waypoint"))?;
+            gateway.get("status").cloned()
+        })
+        .await;
+    assert_eq!(status["conditions"][0]["type"], "Accepted");
+    let time = status["conditions"][0]["lastTransitionTime"].as_str();
+    assert!(
+        time.is_some_and(|time| time.ends_with('Z') && time.len() == 20),
+        "{time:?}"
+    );
+    let service = bench.object(&format!("{services}/waypoint")).await;
+    assert_eq!(service["metadata"].get("labels"), None);
+}
+
+#[tokio::test]
+async fn tokens_are_reviewed_once_and_a_node_proxy_gets_what_runs_on_its_node() {
+    let bench = Bench::new().await;
+    let pods = "api/v1/namespaces/shop/pods";
+    for (name, node) in [("web", "n1"), ("far", "n2")] {
+        bench.api.put(
+            pods,
+            json!({"metadata": {"name": name, "namespace": "shop"},
+                "spec": {"nodeName": node, "serviceAccountName": name, "containers": []}}),
+        );
+    }
+    let (app, _trigger) = bench.controller("a").await;
+    bench.object(&config_map("shop")).await;
+    // An unsigned token with an end, so that its review is remembered.
+    let payload = json!({"exp": 4_000_000_000_u64}).to_string();
+    let token = format!(
+        "e30.{}.x",
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload)
+    );
+    bench.api.accept_token(
+        &token,
+        json!({"authenticated": true, "audiences": ["istio-ca"], "user": {
+            "username": "system:serviceaccount:istio-system:ztunnel",
+            "extra": {"authentication.kubernetes.io/node-name": ["n1"]}}}),
+    );
+    let svid_of = async |token: &str, account: &str| {
+        let server = GrpcServer {
+            address: format!("https://{}", app.xds_addr()),
+            roots: RootSource::Pem(bench.root()),
+            server_name: Some("ambit-controller.istio-system.svc".to_owned()),
+        };
+        let token = TokenSource::Literal(token.to_owned());
+        let client = CaClient::new(CaClientConfig::node_proxy(server, Some(token)));
+        let id = SpiffeId::new("cluster.local", "shop", account);
+        let svid = obtain(&client, &id, Duration::from_secs(3600)).await;
+        svid.map(|svid| svid.id().to_string())
+    };
+    let web = svid_of(&token, "web").await.unwrap();
+    assert_eq!(web, "spiffe://cluster.local/ns/shop/sa/web");
+    assert_eq!(bench.api.reviews(), 1);
+    svid_of(&token, "web").await.unwrap();
+    assert!(svid_of(&token, "far").await.is_err(), "on another node");
+    assert_eq!(bench.api.reviews(), 1, "the review is remembered");
+    assert!(svid_of("e30.e30.y", "web").await.is_err(), "not known");
+}
