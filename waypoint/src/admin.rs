@@ -3,8 +3,10 @@
 //! Must not: carry user traffic; be reachable from outside the pod (admin listens on loopback).
 
 mod config_dump;
+mod explain;
 
 use crate::config::Config;
+use crate::me::Me;
 use crate::state::State;
 use ambit_identity::SecretStore;
 use ambit_runtime::admin::{BindError, Reply, Request, Routes, Server};
@@ -30,6 +32,8 @@ pub struct Ports {
     pub state: State,
     /// Our certificate.
     pub secrets: SecretStore,
+    /// Who we are.
+    pub me: Arc<Me>,
 }
 
 impl Ports {
@@ -62,8 +66,10 @@ impl Ports {
             levels,
             state,
             secrets,
+            me,
             ..
         } = self;
+        let decides = state.clone();
         let quit = move |_| {
             trigger.start(grace);
             Reply::text("shutting down\n")
@@ -77,12 +83,44 @@ impl Ports {
                     Reply::json(dump.to_string())
                 },
             )
+            .get(
+                "/explain",
+                "?to=IP:PORT&method=GET&path=/&header=NAME:VALUE…&identity=SPIFFE&client=IP: where a request would go, and why",
+                move |request| explained(&me, &decides, &request),
+            )
             .post(
                 "/logging",
                 "show (no arguments) or change log levels",
                 move |request| change_levels(&levels, &request),
             )
             .post("/quitquitquit", "drain and stop", quit)
+    }
+}
+
+fn explained(me: &Me, state: &State, request: &Request) -> Reply {
+    let param = |name, default| {
+        request
+            .param(name)
+            .filter(|v| !v.is_empty())
+            .unwrap_or(default)
+    };
+    let headers = request.query.iter().filter(|(name, _)| name == "header");
+    let headers: Vec<_> = headers.map(|(_, value)| value.as_str()).collect();
+    let question = explain::Question {
+        to: param("to", ""),
+        identity: param("identity", ""),
+        client: param("client", ""),
+        method: param("method", "GET"),
+        path: param("path", "/"),
+        headers: &headers,
+    };
+    let answer = explain::explain((me, &state.load()), &question, &mut rand::rng());
+    match answer {
+        Ok(answer) => match serde_json::to_vec_pretty(&answer) {
+            Ok(bytes) => Reply::json(bytes),
+            Err(error) => Reply::error(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
+        Err(error) => Reply::error(StatusCode::BAD_REQUEST, format!("{error}\n")),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Threads: one control runtime (this one), N data-plane workers.
 
 mod control;
+mod open_files;
 
 use crate::admin;
 use crate::config::Config;
@@ -14,7 +15,7 @@ use crate::state::{State, Subscriber};
 use crate::worker::Parts;
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{CaClient, Lease, Priority, SecretStore};
-use ambit_model::ids::SpiffeId;
+use ambit_model::ids::{ServiceKey, SpiffeId};
 use ambit_net::socket::{ListenError, ListenSpec};
 use ambit_runtime::admin::BindError;
 use ambit_runtime::drain::{self, Trigger};
@@ -61,6 +62,7 @@ pub enum StartError {
 pub fn run(config: Config) -> Result<(), StartError> {
     let sink = Sink::stdout().map_err(StartError::Threads)?;
     let levels = logging::init(config.log_format, &config.log_filter, sink.clone())?;
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -99,7 +101,8 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         follow(lease.clone(), readiness.gate("certificate")),
     );
     let (state, writer) = State::new(&config.gateway);
-    let subscriber = Subscriber::new(writer, state.clone(), readiness.gate("configuration"));
+    let synced = readiness.gate("configuration");
+    let subscriber = Subscriber::new(writer, state.clone(), synced, metrics.xds_refused());
     let client = control::xds_client(&config, Subscriber::TYPES.to_vec()).await?;
     tasks.spawn("xds", ambit_xds::run(client, metrics.xds(), subscriber));
     tracing::info!(
@@ -111,13 +114,17 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     );
     let access_log = AccessLog::new(config.log_format, sink);
     let me = Arc::new(me(&config, identity));
+    let listening = readiness.gate("listeners");
     let parts = |seed| Parts {
         me: me.clone(),
+        limits: config.limits,
         state: state.clone(),
         lease: lease.clone(),
         series: metrics.worker(),
         access_log: access_log.clone(),
         drain: trigger.watch(),
+        any: config.listen.hbone.ip(),
+        listening: listening.clone(),
         seed,
     };
     let threads = start_workers(&config, parts)?;
@@ -127,6 +134,7 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         registry: Arc::new(registry),
         state,
         secrets,
+        me,
     };
     ports.serve(&config, &trigger, &mut tasks).await?;
     tasks.spawn(
@@ -178,8 +186,12 @@ fn start_workers(
 }
 
 fn me(config: &Config, identity: SpiffeId) -> Me {
+    let (namespace, name) = config.gateway.split_once('/').unwrap_or_default();
+    let hostname = format!("{name}.{namespace}.svc.{}", config.pod.cluster_domain);
     Me {
         identity,
+        gateway: config.gateway.as_str().into(),
+        service: ServiceKey::new(namespace, &hostname),
         namespace: config.pod.namespace.clone(),
         network: config.pod.network.as_str().into(),
         baggage: control::baggage(config).to_header(),

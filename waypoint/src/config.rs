@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::limits::Limits;
 use ambit_api::ports;
 use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
 use ambit_runtime::env::{Env, Mistakes, Reader};
@@ -29,6 +30,8 @@ pub struct Config {
     pub token: Option<TokenSource>,
     /// Validity asked of the authority (`SECRET_TTL`).
     pub secret_ttl: Duration,
+    /// What clients may ask.
+    pub limits: Limits,
     /// How long requests may go on after SIGTERM.
     pub termination_deadline: Duration,
     /// Line format of logs and access lines (`LOG_FORMAT`).
@@ -96,6 +99,7 @@ impl Config {
             ca: server(&reader, ["CA_ADDRESS", "CA_ROOT_CA", "ALT_CA_HOSTNAME"]),
             token: token(&reader),
             secret_ttl: reader.duration("SECRET_TTL", Duration::from_secs(24 * 3600)),
+            limits: limits(&reader),
             termination_deadline: termination_deadline(&reader),
             log_format: log_format(&reader),
             log_filter: reader.or("RUST_LOG", "info".to_owned()),
@@ -128,6 +132,41 @@ fn workers(reader: &Reader<'_>) -> usize {
             1
         }
         count => count,
+    }
+}
+
+/// No limit can be switched off.
+fn limits(reader: &Reader<'_>) -> Limits {
+    let default = Limits::default();
+    let time = |name: &str, default: Duration| {
+        let given = reader.duration(name, default);
+        if given.is_zero() {
+            reader.reject(name, reader.text(name), "must be longer than 0");
+        }
+        given
+    };
+    let number = |name: &str, default: u32, (least, most): (u32, u32)| {
+        let given = reader.or(name, default);
+        if !(least..=most).contains(&given) {
+            let range = format!("must be between {least} and {most}");
+            reader.reject(name, Some(given.to_string()), &range);
+        }
+        given
+    };
+    let headers = u32::try_from(default.headers).unwrap_or(u32::MAX);
+    let headers = number("AMBIT_MAX_HEADERS", headers, (1, 16_384));
+    Limits {
+        head: time("AMBIT_HEAD_TIMEOUT", default.head),
+        idle: time("AMBIT_IDLE_TIMEOUT", default.idle),
+        // The least a parser works with, and what a header list may reasonably be.
+        header_bytes: number(
+            "AMBIT_MAX_HEADER_BYTES",
+            default.header_bytes,
+            (8 << 10, 8 << 20),
+        ),
+        headers: usize::try_from(headers).unwrap_or(default.headers),
+        streams: number("AMBIT_MAX_STREAMS", default.streams, (1, 1 << 20)),
+        ..default
     }
 }
 

@@ -1,5 +1,6 @@
-//! L7 proxy: HBONE in, routed requests out by HBONE.
-//! In: tunnels on port 15008, routes and workloads by xDS, its own certificate. Out: requests to
+//! L7 proxy: HBONE in, or plaintext HTTP on the listeners of an ingress gateway; routed requests out by
+//! HBONE.
+//! In: tunnels on port 15008, connections on plaintext listeners, routes and workloads by xDS, its own certificate. Out: requests to
 //! endpoints with its own identity, metrics, access lines.
 //! Each worker owns its connections; the control runtime (`app`) feeds the state and the certificate.
 //! Must not happen here: a route decided otherwise than by `ambit-routing`, plaintext to an endpoint
@@ -10,9 +11,12 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+mod destination;
 mod downstream;
 mod filters;
 mod http;
+mod ingress;
+pub mod limits;
 pub mod listen;
 pub mod me;
 mod message;
@@ -23,4 +27,5 @@ pub mod state;
 mod stream_io;
 mod tcp;
 mod upstream;
+mod watch;
 pub mod worker;

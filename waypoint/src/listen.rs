@@ -5,8 +5,10 @@
 //! without identity, a wait without a deadline.
 
 mod accept;
+pub(crate) mod places;
 mod stream;
 
+use crate::ingress;
 use crate::upstream::pool::SWEEP;
 use crate::worker::{Parts, Worker};
 use ambit_runtime::tasks;
@@ -25,6 +27,7 @@ pub fn run(parts: Parts, listener: std::net::TcpListener) -> io::Result<()> {
     local.block_on(&runtime, async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (any, listening) = (parts.any, parts.listening.clone());
         let worker = Worker::new(parts);
         let upstreams = Rc::downgrade(&worker.upstreams);
         let _sweeper = tasks::spawn_local("sweeper", async move {
@@ -34,7 +37,10 @@ pub fn run(parts: Parts, listener: std::net::TcpListener) -> io::Result<()> {
                 tokio::time::sleep(SWEEP).await;
             }
         });
-        accept::run(worker, listener).await;
+        tokio::join!(
+            accept::run(worker.clone(), listener),
+            ingress::run(worker, any, listening),
+        );
         Ok(())
     })
 }

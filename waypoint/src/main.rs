@@ -12,8 +12,19 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const HELP: &str = "usage: ambit-waypoint [proxy | version | help]\n\
-                    proxy is the default; settings are environment variables.";
+const HELP: &str = "usage: ambit-waypoint [proxy | version | help]
+proxy is the default; settings are environment variables.
+
+Limits of what one client may ask, with their defaults:
+  AMBIT_HEAD_TIMEOUT      10s    from the first byte of a request's head to its last; then 408
+  AMBIT_IDLE_TIMEOUT      1h     a connection without a request is closed
+  AMBIT_MAX_HEADER_BYTES  65536  size of a request's head; beyond, 431
+  AMBIT_MAX_HEADERS       512    headers of one request; beyond, 431
+  AMBIT_MAX_STREAMS       1024   requests at once on one HTTP/2 connection
+Fixed: TLS, HTTP/2 and CONNECT handshakes 10s each. On each worker 512 handshakes at once, 64 of them
+from one address, and 16384 tunnels, 512 from one address. In a tunnel 200 streams and 64 KiB of
+headers; PING every 10s, answered within 20s. On an HTTP/2 connection inside, PING every 30s, answered
+within 20s.";
 
 fn main() -> ExitCode {
     let command = std::env::args()

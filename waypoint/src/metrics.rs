@@ -3,12 +3,16 @@
 
 mod xds;
 
+use ambit_model::authorization::PolicyAction;
+use ambit_model::ids::PolicyKey;
 use ambit_runtime::build_info;
 use ambit_telemetry::process;
 use ambit_telemetry::requests::{RequestMetrics, RequestSeries};
 use ambit_telemetry::traffic::{IDLE, TrafficMetrics, TrafficSeries};
 use ambit_xds::io::client::ClientCounters;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use xds::XdsMetrics;
@@ -19,8 +23,12 @@ pub struct Metrics {
     requests: RequestMetrics,
     traffic: TrafficMetrics,
     mirrors_skipped: Counter,
-    tunnels_refused: Counter,
+    refused: Family<RefusedLabels, Counter>,
+    malformed: Family<MalformedLabels, Counter>,
+    on_trial: Family<TrialLabels, Counter>,
     xds: XdsMetrics,
+    /// `ambit_xds_resources_refused_total`.
+    xds_refused: Counter,
 }
 
 /// One worker's share.
@@ -32,8 +40,64 @@ pub struct Series {
     pub traffic: TrafficSeries,
     /// Mirrors that were not sent.
     pub mirrors_skipped: Counter,
-    /// Tunnels that did not come to be.
-    pub tunnels_refused: Counter,
+    /// `ambit_connections_refused_total{direction,reason}`: tunnels and streams that never came to be.
+    refused: Family<RefusedLabels, Counter>,
+    /// `ambit_malformed_requests_total{reason}`.
+    malformed: Family<MalformedLabels, Counter>,
+    /// `ambit_policies_on_trial_total{policy,action,matched}`.
+    on_trial: Family<TrialLabels, Counter>,
+}
+
+/// Why and which way, as the node proxy counts them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    direction: &'static str,
+    reason: &'static str,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MalformedLabels {
+    reason: &'static str,
+}
+
+/// What a policy on trial said.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrialLabels {
+    policy: String,
+    action: &'static str,
+    matched: &'static str,
+}
+
+impl Series {
+    /// A policy on trial was evaluated.
+    pub fn on_trial(&self, policy: &PolicyKey, action: PolicyAction, matched: bool) {
+        let labels = TrialLabels {
+            policy: policy.to_string(),
+            action: match action {
+                PolicyAction::Allow => "ALLOW",
+                PolicyAction::Deny => "DENY",
+            },
+            matched: if matched { "true" } else { "false" },
+        };
+        self.on_trial.get_or_create(&labels).inc();
+    }
+
+    /// A tunnel or a stream never came to be; a word, as in `x-ambit-reason`.
+    pub fn refused(&self, reason: &'static str) {
+        let labels = RefusedLabels {
+            direction: "inbound",
+            reason,
+        };
+        self.refused.get_or_create(&labels).inc();
+    }
+
+    /// A request or a connection broke HTTP or a limit.
+    pub fn malformed(&self, reason: &'static str) {
+        self.malformed
+            .get_or_create(&MalformedLabels { reason })
+            .inc();
+    }
 }
 
 impl Metrics {
@@ -47,18 +111,27 @@ impl Metrics {
             "Mirrored requests not sent: body too large or broken off, or too many in flight",
             mirrors_skipped.clone(),
         );
-        let tunnels_refused = Counter::default();
-        registry.register(
-            "ambit_waypoint_tunnels_refused",
-            "Connections to the HBONE port that failed before their first stream",
-            tunnels_refused.clone(),
-        );
+        let xds_refused = Counter::default();
+        let help = "Resources of the control plane that cannot be used";
+        registry.register("ambit_xds_resources_refused", help, xds_refused.clone());
+        let refused = Family::default();
+        let help = "Connections refused before they were joined, by reason";
+        registry.register("ambit_connections_refused", help, refused.clone());
+        let malformed = Family::default();
+        let help = "Requests and connections that break HTTP or a limit, by reason";
+        registry.register("ambit_malformed_requests", help, malformed.clone());
+        let on_trial = Family::default();
+        let help = "Evaluations of policies with istio.io/dry-run, which decide nothing";
+        registry.register("ambit_policies_on_trial", help, on_trial.clone());
         Self {
             requests: RequestMetrics::register(registry, IDLE),
             traffic: TrafficMetrics::register(registry, IDLE),
             mirrors_skipped,
-            tunnels_refused,
+            refused,
+            malformed,
+            on_trial,
             xds: XdsMetrics::register(registry),
+            xds_refused,
         }
     }
 
@@ -67,13 +140,20 @@ impl Metrics {
         self.xds.0.clone()
     }
 
+    /// Counts resources that cannot be used.
+    pub fn xds_refused(&self) -> Counter {
+        self.xds_refused.clone()
+    }
+
     /// The series of one more worker.
     pub fn worker(&self) -> Series {
         Series {
             requests: self.requests.worker(),
             traffic: self.traffic.worker(),
             mirrors_skipped: self.mirrors_skipped.clone(),
-            tunnels_refused: self.tunnels_refused.clone(),
+            refused: self.refused.clone(),
+            malformed: self.malformed.clone(),
+            on_trial: self.on_trial.clone(),
         }
     }
 }

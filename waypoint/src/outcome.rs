@@ -30,9 +30,34 @@ pub(crate) enum Failure {
     /// The time of one try is over, and of the last one at that.
     PerTryTimeout,
     /// The request itself is malformed.
-    BadRequest,
+    Malformed(Malformed),
+    /// A policy refuses it.
+    Denied,
     /// The request asks for a tunnel, or to be upgraded, as we do not allow.
     UpgradeRefused,
+}
+
+/// What is wrong with a request, or with the bytes that were to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Malformed {
+    /// No HTTP/1.1 head.
+    Head,
+    /// A head that is too long, or has too many headers.
+    TooLarge,
+    /// A head that was not complete in time.
+    TooSlow,
+    /// `Content-Length` and `Transfer-Encoding` in one head.
+    FramedTwice,
+    /// A body that does not keep to its framing.
+    Body,
+    /// No host, several, or one that is none.
+    Host,
+    /// A path that means two things.
+    Path,
+    /// HTTP/2 frames that break the protocol, or that nobody who means well sends.
+    Frames,
+    /// A client that no longer answers PINGs.
+    Silent,
 }
 
 /// Which step of connecting failed.
@@ -100,6 +125,7 @@ const CONNECTION_TERMINATION: &str = "upstream connect error or disconnect/reset
 const PROTOCOL_ERROR: &str = "upstream connect error or disconnect/reset before headers. \
                               reset reason: protocol error";
 const TIMEOUT: &str = "upstream request timeout";
+const DENIED: &str = "RBAC: access denied";
 const NOT_CONFIGURED: &str = "waypoint: routes have not arrived";
 const BROKEN_OFF: &str = "upstream_reset_before_response_started{connection_termination}";
 const NOT_HTTP: &str = "upstream_reset_before_response_started{protocol_error}";
@@ -139,7 +165,11 @@ impl Failure {
                 let flags = last("UT", "UT,URX");
                 (504, flags, "upstream_per_try_timeout", TIMEOUT, Upstream)
             }
-            Self::BadRequest => (400, "DPE", "malformed_request", "bad request", Source),
+            Self::Malformed(malformed) => {
+                let (status, details, body) = malformed.said();
+                (status, "DPE", details, body, Source)
+            }
+            Self::Denied => (403, NO_FLAGS, "rbac_access_denied", DENIED, Source),
             Self::UpgradeRefused => (403, NO_FLAGS, "upgrade_failed", "", Source),
         };
         Said {
@@ -148,6 +178,45 @@ impl Failure {
             details,
             body,
             blame,
+        }
+    }
+}
+
+impl Malformed {
+    /// Status, details and body.
+    fn said(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Head | Self::Body => (400, "http1.codec_error", "bad request"),
+            Self::TooLarge => (431, "request_headers_too_large", "headers too large"),
+            Self::TooSlow => (408, "request_header_timeout", "request timeout"),
+            Self::FramedTwice => {
+                let details = "http1.content_length_and_chunked_not_allowed";
+                (400, details, "bad request")
+            }
+            Self::Host => (400, "invalid_host", "bad request"),
+            Self::Path => (400, "path_normalization_failed", "bad request"),
+            Self::Frames => (400, "http2.violation.of.messaging.rule", ""),
+            Self::Silent => (408, "http2.ping_timeout", ""),
+        }
+    }
+
+    /// Whether the client gets an answer; otherwise its connection ends.
+    pub(crate) fn is_answered(self) -> bool {
+        !matches!(self, Self::Frames | Self::Silent)
+    }
+
+    /// A word for the metric `ambit_malformed_requests_total`.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::TooLarge => "headers-too-large",
+            Self::TooSlow => "head-timeout",
+            Self::FramedTwice => "framed-twice",
+            Self::Body => "body",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::Frames => "http2",
+            Self::Silent => "ping",
         }
     }
 }
@@ -223,7 +292,10 @@ mod tests {
             (Failure::Protocol, 502, "UPE", "UPE,URX"),
             (Failure::Timeout, 504, "UT", "UT"),
             (Failure::PerTryTimeout, 504, "UT", "UT,URX"),
-            (Failure::BadRequest, 400, "DPE", "DPE"),
+            (Failure::Malformed(Malformed::Head), 400, "DPE", "DPE"),
+            (Failure::Malformed(Malformed::TooSlow), 408, "DPE", "DPE"),
+            (Failure::Malformed(Malformed::TooLarge), 431, "DPE", "DPE"),
+            (Failure::Denied, 403, "-", "-"),
             (Failure::UpgradeRefused, 403, "-", "-"),
         ];
         for (failure, status, once, retried) in table {

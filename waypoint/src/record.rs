@@ -7,7 +7,7 @@
 pub(crate) mod access_line;
 
 use crate::downstream::Downstream;
-use crate::message::{body, headers};
+use crate::message::{body, grpc, headers};
 use crate::outcome::{DOWNSTREAM_GONE, NO_FLAGS, Said};
 use crate::upstream::endpoints::Target;
 use ambit_model::route::HttpRoute;
@@ -35,6 +35,8 @@ pub(crate) struct Record {
     /// Bytes of an upgraded connection.
     relayed: Cell<u64>,
     response_bytes: Cell<u64>,
+    /// gRPC messages of the response.
+    response_messages: RefCell<grpc::Messages>,
 }
 
 /// What the report says.
@@ -52,6 +54,8 @@ pub(crate) struct Facts {
     pub(crate) grpc_status: Option<u8>,
     pub(crate) flags: &'static str,
     pub(crate) details: &'static str,
+    /// Envoy's details of a denial, in place of `details`.
+    pub(crate) denial: Option<String>,
     pub(crate) route: Arc<str>,
     pub(crate) cluster: String,
     pub(crate) endpoint: Option<Target>,
@@ -81,6 +85,7 @@ impl Record {
             grpc_status: None,
             flags: NO_FLAGS,
             details: "",
+            denial: None,
             route: Arc::from(""),
             cluster: String::new(),
             endpoint: None,
@@ -97,7 +102,22 @@ impl Record {
             request_body: RefCell::default(),
             relayed: Cell::new(0),
             response_bytes: Cell::new(0),
+            response_messages: RefCell::default(),
         })
+    }
+
+    /// Begins and ends one for bytes that are no request.
+    pub(crate) fn nameless(downstream: &Rc<Downstream>, version: Version) -> Rc<Self> {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.version = version;
+        let record = Self::open(downstream, &parts);
+        {
+            let mut facts = record.facts.borrow_mut();
+            facts.method = http::Method::from_bytes(b"-").unwrap_or_default();
+            facts.path = "-".to_owned();
+            facts.complete = true;
+        }
+        record
     }
 
     /// Whether the client speaks gRPC.
@@ -142,16 +162,26 @@ impl Record {
         facts.details = details;
     }
 
+    /// A policy refuses it, in Envoy's words.
+    pub(crate) fn denied(&self, details: String) {
+        self.facts.borrow_mut().denial = Some(details);
+    }
+
     /// What is said of a failure.
     pub(crate) fn failed(&self, said: &Said) {
         self.say(said.flags, said.details);
         if said.blame == crate::outcome::Blame::Us {
             tracing::warn!(
-                dst.service = %self.downstream.service.key,
+                dst.service = %self.downstream.addressed,
                 error = said.details,
                 "request failed because of this waypoint or its configuration"
             );
         }
+    }
+
+    /// The HTTP library answered in our place.
+    pub(crate) fn answered(&self, said: &Said) {
+        self.facts.borrow_mut().status = said.status.as_u16();
     }
 
     /// Response headers are on their way to the client.
@@ -162,6 +192,14 @@ impl Record {
             facts.grpc_status = headers::grpc_status(response.headers());
         }
         self.response_bytes.set(headers::size(response.headers()));
+    }
+
+    /// A piece of the response body.
+    pub(crate) fn sent_data(&self, data: &[u8]) {
+        self.sent(data.len() as u64);
+        if self.grpc {
+            self.response_messages.borrow_mut().saw(data);
+        }
     }
 
     /// Bytes of the response body.
@@ -199,30 +237,38 @@ impl Record {
         self.response_bytes.get()
     }
 
+    /// gRPC messages received from the client.
+    fn request_messages(&self) -> u64 {
+        let body = self.request_body.borrow();
+        body.as_ref().map_or(0, |b| b.messages())
+    }
+
     fn labels(&self, facts: &Facts) -> RequestLabels {
         let downstream = &self.downstream;
-        let destination = facts
-            .endpoint
-            .as_ref()
-            .map_or_else(Peer::default, |target| {
-                let proved = target
-                    .is_tunnelled()
-                    .then(|| target.workload.identity.clone());
-                Peer::of(&target.workload).with_principal(proved)
-            });
+        let endpoint = facts.endpoint.as_ref();
+        let destination = endpoint.map_or_else(Peer::default, |target| {
+            let proved = target
+                .is_tunnelled()
+                .then(|| target.workload.identity.clone());
+            Peer::of(&target.workload).with_principal(proved)
+        });
+        let ends = match downstream.is_from_outside() {
+            true => Ends::of_gateway(downstream, endpoint),
+            false => Ends::of_waypoint(downstream),
+        };
         RequestLabels {
             common: TrafficLabels {
-                reporter: Reporter::Waypoint,
-                source: downstream.source.clone(),
+                reporter: ends.reporter,
+                source: ends.source,
                 destination,
-                service: DestinationService::of(&downstream.service),
+                service: ends.service,
                 protocol: if self.grpc {
                     Protocol::Grpc
                 } else {
                     Protocol::Http
                 },
                 response_flags: facts.flags,
-                security: SecurityPolicy::MutualTls,
+                security: ends.security,
                 join: None,
             },
             response_code: facts.status,
@@ -238,6 +284,44 @@ impl Record {
     /// The client's address.
     pub(crate) fn client(&self) -> SocketAddr {
         self.downstream.client
+    }
+}
+
+/// What metrics say of the connection beside its destination.
+struct Ends {
+    reporter: Reporter,
+    source: Peer,
+    service: DestinationService,
+    security: SecurityPolicy,
+}
+
+impl Ends {
+    /// A waypoint stands between two others.
+    fn of_waypoint(downstream: &Downstream) -> Self {
+        Self {
+            reporter: Reporter::Waypoint,
+            source: downstream.source.clone(),
+            service: downstream.addressed.labels(),
+            security: SecurityPolicy::MutualTls,
+        }
+    }
+
+    /// A gateway is the source of what it lets in: the service is the one its route chose.
+    fn of_gateway(downstream: &Downstream, endpoint: Option<&Target>) -> Self {
+        let worker = &downstream.worker;
+        let view = worker.state.load();
+        let service = endpoint.and_then(|t| view.mesh.service(&t.cluster.service));
+        let tunnelled = endpoint.is_some_and(Target::is_tunnelled);
+        let proved = tunnelled.then(|| worker.me.identity.clone());
+        Self {
+            reporter: Reporter::Source,
+            source: downstream.source.clone().with_principal(proved),
+            service: service.map_or_else(DestinationService::default, |s| DestinationService::of(s)),
+            security: match tunnelled {
+                true => SecurityPolicy::MutualTls,
+                false => SecurityPolicy::Unknown,
+            },
+        }
     }
 }
 
@@ -257,6 +341,8 @@ impl Drop for Record {
             duration: self.elapsed(),
             request_bytes: self.request_bytes(),
             response_bytes: self.response_bytes(),
+            request_messages: self.request_messages(),
+            response_messages: self.response_messages.borrow().count(),
         });
         access_line::request(worker, self, &facts);
     }

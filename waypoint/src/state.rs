@@ -6,10 +6,10 @@ mod subscriber;
 mod writer;
 
 pub use subscriber::Subscriber;
-pub use writer::{Rejected, Update, Writer, WriterCounters};
+pub use writer::{Rejected, Update, Writer};
 
 use ambit_model::ids::{ClusterName, ServiceKey};
-use ambit_model::route::{Cluster, Endpoints, Router};
+use ambit_model::route::{Addressee, Cluster, Endpoints, Gateway, Router, VirtualHost};
 use ambit_model::snapshot::Snapshot;
 use arc_swap::{ArcSwap, Guard};
 use rpds::HashTrieMapSync;
@@ -25,7 +25,8 @@ pub const CONFIGURATION_WAIT: Duration = Duration::from_secs(5);
 pub struct View {
     /// Workloads and services.
     pub mesh: Snapshot,
-    routers: HashTrieMapSync<(ServiceKey, u16), Arc<Router>>,
+    gateway: Option<Arc<Gateway>>,
+    routers: HashTrieMapSync<(Addressee, u16), Arc<Router>>,
     clusters: HashTrieMapSync<ClusterName, Arc<Cluster>>,
     endpoints: HashTrieMapSync<ClusterName, Arc<Endpoints>>,
     synced: Synced,
@@ -35,6 +36,7 @@ pub struct View {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Synced {
     addresses: bool,
+    gateway: bool,
     routers: bool,
     clusters: bool,
     endpoints: bool,
@@ -44,12 +46,30 @@ impl View {
     /// Every type is known: absence is now a fact.
     pub fn is_complete(&self) -> bool {
         let s = self.synced;
-        s.addresses && s.routers && s.clusters && s.endpoints
+        s.addresses && s.gateway && s.routers && s.clusters && s.endpoints
+    }
+
+    /// What this gateway demands of everything; `None` until it has arrived.
+    pub fn gateway(&self) -> Option<&Arc<Gateway>> {
+        self.gateway.as_ref()
     }
 
     /// The routes of a service port.
     pub fn router(&self, service: &ServiceKey, port: u16) -> Option<&Arc<Router>> {
-        self.routers.get(&(service.clone(), port))
+        self.routers
+            .get(&(Addressee::Service(service.clone()), port))
+    }
+
+    /// The routes of the virtual host of a listener that takes an authority: the exact one, else the
+    /// one of the longest suffix, else the one for all.
+    pub fn virtual_host(&self, port: u16, authority: &str) -> Option<&Arc<Router>> {
+        VirtualHost::of_authority(authority)
+            .find_map(|host| self.routers.get(&(Addressee::Host(host), port)))
+    }
+
+    /// Ports that take plaintext HTTP from outside the mesh; none while that is not known.
+    pub fn plaintext_ports(&self) -> &[u16] {
+        self.gateway.as_ref().map_or(&[], |gateway| &gateway.ports)
     }
 
     /// All routes, in no order.
@@ -94,6 +114,11 @@ impl State {
     /// The view now. Hold it for one decision, not across waits.
     pub fn load(&self) -> Guard<Arc<View>> {
         self.current.load()
+    }
+
+    /// Tells of every new view.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
     }
 
     /// What `find` finds, waiting at most [`CONFIGURATION_WAIT`] for it while configuration is still

@@ -2,18 +2,32 @@
 //! In: the two halves. Out: `hyper::rt::{Read, Write}`. Bytes read ahead by the sniffer come first.
 //! Never here: a buffer of its own for bytes that flow; half-close stays half-close.
 
+use crate::watch::Watch;
 use ambit_hbone::io::{StreamInlet, StreamOutlet};
-use ambit_net::relay::{Endpoint, Inlet, Outlet, ResetCode, StreamError, Transfer, TransferError};
+use ambit_net::relay::{
+    Endpoint, Inlet, Outlet, ResetCode, StreamError, TcpInlet, TcpOutlet, Transfer, TransferError,
+};
 use bytes::buf::Limit;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// A CONNECT stream, for hyper.
 pub(crate) type HboneIo = StreamIo<StreamInlet, StreamOutlet>;
+
+/// A plaintext connection, for hyper.
+pub(crate) type PlainIo = StreamIo<TcpInlet, TcpOutlet>;
+
+/// What a client of ours sends.
+pub(crate) trait ClientIn: Inlet + Unpin + 'static {}
+impl<I: Inlet + Unpin + 'static> ClientIn for I {}
+/// What it receives.
+pub(crate) trait ClientOut: Outlet + Unpin + 'static {}
+impl<O: Outlet + Unpin + 'static> ClientOut for O {}
 
 /// Both halves of an endpoint, for hyper.
 pub(crate) struct StreamIo<I, O> {
@@ -21,6 +35,8 @@ pub(crate) struct StreamIo<I, O> {
     outlet: O,
     ahead: Bytes,
     scratch: BytesMut,
+    /// Who is told what is read.
+    watch: Option<Rc<Watch>>,
 }
 
 impl<I: Inlet, O: Outlet> StreamIo<I, O> {
@@ -32,13 +48,25 @@ impl<I: Inlet, O: Outlet> StreamIo<I, O> {
             outlet,
             ahead: Bytes::new(),
             scratch: BytesMut::new(),
+            watch: None,
         }
+    }
+
+    /// With somebody who is told what is read.
+    pub(crate) fn watched_by(mut self, watch: Rc<Watch>) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// With bytes that were received before and not consumed.
     pub(crate) fn with_ahead(mut self, ahead: Bytes) -> Self {
         self.ahead = ahead;
         self
+    }
+
+    /// What was received ahead.
+    pub(crate) fn ahead(&self) -> &[u8] {
+        &self.ahead
     }
 
     /// Receives at least one more byte ahead, at most `limit` in all; returns what is there. The same
@@ -69,17 +97,26 @@ impl<I: Inlet + Unpin, O: Outlet + Unpin> Read for StreamIo<I, O> {
         if !this.ahead.is_empty() {
             let n = this.ahead.len().min(cursor.remaining());
             cursor.put_slice(&this.ahead[..n]);
+            if let Some(watch) = &this.watch {
+                watch.saw(&this.ahead[..n]);
+            }
             this.ahead.advance(n);
             return Poll::Ready(Ok(()));
         }
         if cursor.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        let watch = this.watch.as_deref();
         let mut sink = Sink::Cursor {
             cursor,
             scratch: &mut this.scratch,
+            watch,
         };
-        receive(&mut this.inlet, cx, &mut sink).map_ok(|_| ())
+        let received = receive(&mut this.inlet, cx, &mut sink).map_ok(|_| ());
+        if let (true, Some(watch)) = (received.is_pending(), watch) {
+            watch.starved();
+        }
+        received
     }
 }
 
@@ -173,6 +210,7 @@ enum Sink<'m, 'c> {
     Cursor {
         cursor: ReadBufCursor<'c>,
         scratch: &'m mut BytesMut,
+        watch: Option<&'m Watch>,
     },
     Memory {
         memory: &'m mut BytesMut,
@@ -187,7 +225,9 @@ impl Outlet for Sink<'_, '_> {
         want: usize,
     ) -> Poll<Result<Limit<&mut BytesMut>, StreamError>> {
         Poll::Ready(Ok(match self {
-            Self::Cursor { cursor, scratch } => {
+            Self::Cursor {
+                cursor, scratch, ..
+            } => {
                 let want = want.min(cursor.remaining());
                 scratch.clear();
                 scratch.reserve(want);
@@ -201,8 +241,16 @@ impl Outlet for Sink<'_, '_> {
     }
 
     fn commit(&mut self) -> Result<(), StreamError> {
-        if let Self::Cursor { cursor, scratch } = self {
+        if let Self::Cursor {
+            cursor,
+            scratch,
+            watch,
+        } = self
+        {
             cursor.put_slice(scratch);
+            if let Some(watch) = watch {
+                watch.saw(scratch);
+            }
             scratch.clear();
         }
         Ok(())
@@ -216,9 +264,12 @@ impl Outlet for Sink<'_, '_> {
         let mut taken = 0;
         for slice in slices {
             let n = match self {
-                Self::Cursor { cursor, .. } => {
+                Self::Cursor { cursor, watch, .. } => {
                     let n = slice.len().min(cursor.remaining());
                     cursor.put_slice(&slice[..n]);
+                    if let Some(watch) = watch {
+                        watch.saw(&slice[..n]);
+                    }
                     n
                 }
                 Self::Memory { memory, room } => {

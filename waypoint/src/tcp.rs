@@ -1,8 +1,11 @@
 //! Ports that carry bytes: one destination per connection, by weight.
-//! In: a CONNECT stream. Out: a relay with an endpoint, one set of metrics, one access line.
+//! In: a CONNECT stream that policies admit. Out: a relay with an endpoint, one set of metrics, one access line.
 //! An endpoint that cannot be reached is passed over for another; bytes are never sent twice.
 
+mod client_hello;
+
 use crate::downstream::Downstream;
+use crate::filters::authorization;
 use crate::outcome::{Failure, NO_FLAGS};
 use crate::record::access_line::{self, Ended};
 use crate::stream_io::HboneIo;
@@ -11,7 +14,7 @@ use crate::upstream::endpoints::{self, Target};
 use ambit_model::ids::ClusterName;
 use ambit_net::relay::{self, Counters, RelayEnd};
 use ambit_routing::http::select;
-use ambit_telemetry::labels::{DestinationService, Peer, Reporter, SecurityPolicy, TrafficLabels};
+use ambit_telemetry::labels::{Peer, Reporter, SecurityPolicy, TrafficLabels};
 use ambit_telemetry::traffic::TrafficCells;
 use smallvec::SmallVec;
 use std::pin::pin;
@@ -21,18 +24,34 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Endpoints tried for one connection.
 const TRIES: usize = 3;
-/// How often bytes of a living connection are counted.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// How often bytes of a living connection are counted, and policies that have changed are asked again.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// Relays to its end.
-pub(crate) async fn serve(downstream: Rc<Downstream>, io: HboneIo) {
+pub(crate) async fn serve(downstream: Rc<Downstream>, mut io: HboneIo) {
     let (began, started) = (SystemTime::now(), Instant::now());
     let counters = Counters::default();
-    let (target, result) = match reach(&downstream).await {
-        Ok((target, connection, active)) => {
+    let mut denial = None;
+    let reached = match authorization::connection(&downstream, async || {
+        client_hello::server_name(&mut io).await
+    })
+    .await
+    {
+        Ok(admitted) => reach(&downstream).await.map(|reached| (reached, admitted)),
+        Err((failure, details)) => {
+            denial = details;
+            Err((None, failure))
+        }
+    };
+    let (target, result) = match reached {
+        Ok(((target, connection, active), mut admitted)) => {
             let cells = series(&downstream, Some(&target), NO_FLAGS);
             cells.opened();
-            let end = carry(io, connection, (&counters, &cells)).await;
+            let end = carry(io, connection, (&counters, &cells), || {
+                denial = admitted.revoked(&downstream);
+                denial.is_some()
+            })
+            .await;
             cells.closed();
             drop(active);
             (Some(target), Ok(end))
@@ -46,18 +65,18 @@ pub(crate) async fn serve(downstream: Rc<Downstream>, io: HboneIo) {
         }
     };
     let (flags, details) = match &result {
-        Ok(RelayEnd::Finished) => (NO_FLAGS, ""),
-        Ok(RelayEnd::Broken {
+        Ok(None | Some(RelayEnd::Finished)) => (NO_FLAGS, ""),
+        Ok(Some(RelayEnd::Broken {
             by: relay::Side::Client,
             ..
-        }) => (
+        })) => (
             crate::outcome::DOWNSTREAM_GONE,
             "downstream_remote_disconnect",
         ),
-        Ok(RelayEnd::Broken {
+        Ok(Some(RelayEnd::Broken {
             by: relay::Side::Server,
             ..
-        }) => (crate::outcome::UPSTREAM_GONE, "upstream_remote_disconnect"),
+        })) => (crate::outcome::UPSTREAM_GONE, "upstream_remote_disconnect"),
         Err(said) => (said.flags, said.details),
     };
     let ended = Ended {
@@ -65,6 +84,7 @@ pub(crate) async fn serve(downstream: Rc<Downstream>, io: HboneIo) {
         duration: started.elapsed(),
         flags,
         details,
+        denial,
         target,
         received: counters.from_client(),
         sent: counters.from_server(),
@@ -99,8 +119,10 @@ async fn reach(downstream: &Downstream) -> Result<Reached, (Option<Target>, Fail
 fn destination(downstream: &Downstream) -> Result<ClusterName, Failure> {
     let worker = &downstream.worker;
     let view = worker.state.load();
-    let router = view.router(&downstream.service.key, downstream.local.port());
+    let port = downstream.local.port();
+    let router = downstream.addressed.router(&view, (port, ""));
     let route = router
+        .as_ref()
         .ok_or(Failure::NotConfigured)?
         .tcp
         .first()
@@ -111,11 +133,13 @@ fn destination(downstream: &Downstream) -> Result<ClusterName, Failure> {
         .ok_or(Failure::NoDestination)
 }
 
+/// Relays until the end, or until it is `revoked`: then `None`, and both sides are reset.
 async fn carry(
     io: HboneIo,
     connection: Connection,
     (counters, cells): (&Counters, &TrafficCells),
-) -> RelayEnd {
+    mut revoked: impl FnMut() -> bool,
+) -> Option<RelayEnd> {
     let mut relayed = pin!(async {
         match connection {
             Connection::Hbone(stream) => relay::run(io, stream, counters).await,
@@ -133,9 +157,14 @@ async fn carry(
         tokio::select! {
             end = &mut relayed => {
                 count();
-                return end;
+                return Some(end);
             }
-            () = tokio::time::sleep(COUNT_EVERY) => count(),
+            () = tokio::time::sleep(CHECK_EVERY) => {
+                count();
+                if revoked() {
+                    return None;
+                }
+            }
         }
     }
 }
@@ -152,7 +181,7 @@ fn series(
     let labels = TrafficLabels {
         source: downstream.source.clone(),
         destination,
-        service: DestinationService::of(&downstream.service),
+        service: downstream.addressed.labels(),
         response_flags: flags,
         security: SecurityPolicy::MutualTls,
         ..TrafficLabels::tcp(Reporter::Waypoint)

@@ -5,6 +5,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod connect;
+pub(crate) mod direct;
 pub(crate) mod endpoints;
 pub(crate) mod pool;
 

@@ -3,15 +3,18 @@
 //! In: settings and shared handles, from `app`. Out: [`Worker`], held by every task of the worker.
 //! Owns: its series and its connections to endpoints.
 
+use crate::limits::Limits;
 use crate::me::Me;
 use crate::metrics::Series;
 use crate::state::State;
 use crate::upstream::Upstreams;
 use ambit_identity::{Lease, Svid};
 use ambit_runtime::drain;
+use ambit_runtime::readiness::Gate;
 use ambit_telemetry::access_log::AccessLog;
 use rand::rngs::StdRng;
 use std::cell::RefMut;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +23,8 @@ use std::sync::Arc;
 pub struct Parts {
     /// Who we are.
     pub me: Arc<Me>,
+    /// What clients may ask.
+    pub limits: Limits,
     /// What we know.
     pub state: State,
     /// Our certificate.
@@ -30,6 +35,10 @@ pub struct Parts {
     pub access_log: AccessLog,
     /// Tells when to stop.
     pub drain: drain::Watch,
+    /// Address that plaintext listeners bind.
+    pub any: IpAddr,
+    /// Open while every plaintext listener is served.
+    pub listening: Gate,
     /// Beginning of this worker's random numbers.
     pub seed: u64,
 }
@@ -37,6 +46,7 @@ pub struct Parts {
 /// Everything of one worker.
 pub(crate) struct Worker {
     pub(crate) me: Arc<Me>,
+    pub(crate) limits: Limits,
     pub(crate) state: State,
     pub(crate) series: Series,
     pub(crate) access_log: AccessLog,
@@ -50,6 +60,7 @@ impl Worker {
         Rc::new(Self {
             upstreams: Upstreams::new((me.clone(), state.clone()), parts.lease, parts.seed),
             me,
+            limits: parts.limits,
             state,
             series: parts.series,
             access_log: parts.access_log,

@@ -86,6 +86,7 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         node = config.node.node_name,
         "starting"
     );
+    config.warn();
     let access_log = AccessLog::new(config.log_format, sink);
     let shared = Arc::new(Shared {
         config,

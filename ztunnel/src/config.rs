@@ -5,9 +5,11 @@
 //! Spec: ztunnel `config.rs` variable names and defaults.
 
 mod endpoint;
+mod unheeded;
 mod workers;
 
 pub use endpoint::{ControlEndpoint, RootCertificate, Token};
+pub use unheeded::Unheeded;
 
 use ambit_hbone::io::Settings;
 use ambit_net::socket::Keepalive;
@@ -54,6 +56,8 @@ pub struct Config {
     pub log_filter: String,
     /// Where admin, metrics and readiness listen.
     pub ports: PortConfig,
+    /// Settings that were given in vain.
+    pub unheeded: Vec<Unheeded>,
 }
 
 /// Who and where this proxy is.
@@ -106,6 +110,15 @@ impl Config {
     /// # Errors
     /// Every setting that cannot be used, together.
     pub fn from_env(env: &dyn Env) -> Result<Self, Mistakes> {
+        Self::from_names(env, &[])
+    }
+
+    /// Reads all settings; `names` are those of all variables there are, of which some families have
+    /// no effect here ([`Config::unheeded`]).
+    ///
+    /// # Errors
+    /// Every setting that cannot be used, together.
+    pub fn from_names(env: &dyn Env, names: &[String]) -> Result<Self, Mistakes> {
         let reader = Reader::new(env);
         refuse_unsupported(&reader);
         let cluster = reader.or("CLUSTER_ID", "Kubernetes".to_owned());
@@ -139,9 +152,19 @@ impl Config {
             log_format: log_format(&reader),
             log_filter: reader.or("RUST_LOG", "info".to_owned()),
             ports: ports(ipv6),
+            unheeded: unheeded::read(&reader, names),
         };
         reader.finish()?;
         Ok(config)
+    }
+}
+
+impl Config {
+    /// Says what was given in vain.
+    pub fn warn(&self) {
+        for Unheeded { name, holds } in &self.unheeded {
+            tracing::warn!(setting = name, holds, "setting has no effect");
+        }
     }
 }
 

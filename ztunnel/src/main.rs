@@ -31,7 +31,10 @@ fn main() -> ExitCode {
 }
 
 fn proxy() -> anyhow::Result<()> {
-    let config = Config::from_env(&ProcessEnv).context("settings")?;
+    let names: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect();
+    let config = Config::from_names(&ProcessEnv, &names).context("settings")?;
     app::run(config).context("ztunnel")
 }
 

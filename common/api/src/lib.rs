@@ -44,6 +44,8 @@ pub mod type_urls {
     pub const ADDRESS: &str = "type.googleapis.com/istio.workload.Address";
     /// `istio.security.Authorization`.
     pub const AUTHORIZATION: &str = "type.googleapis.com/istio.security.Authorization";
+    /// `ambit.route.v1.Gateway`.
+    pub const GATEWAY: &str = "type.googleapis.com/ambit.route.v1.Gateway";
     /// `ambit.route.v1.Router`.
     pub const ROUTER: &str = "type.googleapis.com/ambit.route.v1.Router";
     /// `ambit.route.v1.Cluster`.

@@ -9,6 +9,7 @@
 pub mod authority;
 pub mod bundle;
 pub mod ca_client;
+mod certificate_facts;
 pub mod csr;
 pub mod grpc_tls;
 pub mod in_process_ca;
@@ -36,6 +37,7 @@ pub mod rpc {
 pub use authority::{Authority, CaError, SignRequest};
 pub use bundle::TrustBundle;
 pub use ca_client::{CaClient, CaClientConfig};
+pub use certificate_facts::CertificateFacts;
 pub use in_process_ca::InProcessCa;
 pub use store::{Lease, Priority, SecretStore};
 pub use svid::Svid;

@@ -4,6 +4,7 @@
 //! Must not happen here: a reply for another identity or another key accepted; the key shown.
 
 use crate::bundle::{BundleError, TrustBundle, certificates};
+use crate::certificate_facts::CertificateFacts;
 use crate::{tls_config, verify};
 use ambit_model::ids::SpiffeId;
 use rustls::sign::CertifiedKey;
@@ -20,9 +21,7 @@ pub struct Svid {
     id: SpiffeId,
     certified: Arc<CertifiedKey>,
     bundle: Arc<TrustBundle>,
-    serial: String,
-    not_before: SystemTime,
-    not_after: SystemTime,
+    facts: CertificateFacts,
     client: ClientConfig,
     server: Arc<ServerConfig>,
 }
@@ -111,9 +110,7 @@ impl Svid {
         }
         let (_, parsed) =
             X509Certificate::from_der(leaf).map_err(|e| SvidError::Leaf(into_x509(e)))?;
-        let serial = parsed.raw_serial_as_string();
-        let not_before = time_of(parsed.validity().not_before.timestamp());
-        let not_after = time_of(parsed.validity().not_after.timestamp());
+        let facts = CertificateFacts::read(&parsed);
         let key = crate::provider::provider()
             .key_provider
             .load_private_key(key)
@@ -126,9 +123,7 @@ impl Svid {
             server: tls_config::server_config(&certified, &bundle, id.trust_domain()),
             certified,
             bundle,
-            serial,
-            not_before,
-            not_after,
+            facts,
         })
     }
 
@@ -147,24 +142,25 @@ impl Svid {
         &self.bundle
     }
 
-    /// Serial number of the leaf, hex with colons.
+    /// Serial number of the leaf, decimal.
     pub fn serial(&self) -> &str {
-        &self.serial
+        &self.facts.serial
     }
 
     /// Start of validity.
     pub fn not_before(&self) -> SystemTime {
-        self.not_before
+        self.facts.not_before
     }
 
     /// End of validity.
     pub fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.facts.not_after
     }
 
     /// What is left of its life at `now`; `None` once it is over.
     pub fn remaining(&self, now: SystemTime) -> Option<Duration> {
-        self.not_after
+        self.facts
+            .not_after
             .duration_since(now)
             .ok()
             .filter(|left| !left.is_zero())
@@ -184,20 +180,10 @@ impl fmt::Debug for Svid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Svid")
             .field("id", &self.id)
-            .field("serial", &self.serial)
-            .field("not_after", &self.not_after)
+            .field("serial", &self.facts.serial)
+            .field("not_after", &self.facts.not_after)
             .finish_non_exhaustive()
     }
-}
-
-fn time_of(unix_seconds: i64) -> SystemTime {
-    let distance = Duration::from_secs(unix_seconds.unsigned_abs());
-    let time = if unix_seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    };
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn into_x509(

@@ -89,6 +89,32 @@ pub enum StringMatch {
     Presence,
 }
 
+impl StringMatch {
+    /// Reads the notation of AuthorizationPolicy: `*` is presence, `x*` a prefix, `*x` a suffix, all
+    /// else is exact.
+    pub fn parse(text: &str) -> Self {
+        if text == "*" {
+            Self::Presence
+        } else if let Some(prefix) = text.strip_suffix('*') {
+            Self::Prefix(prefix.to_owned())
+        } else if let Some(suffix) = text.strip_prefix('*') {
+            Self::Suffix(suffix.to_owned())
+        } else {
+            Self::Exact(text.to_owned())
+        }
+    }
+
+    /// Whether a text is as wanted.
+    pub fn matches(&self, given: &str) -> bool {
+        match self {
+            Self::Exact(wanted) => wanted == given,
+            Self::Prefix(wanted) => given.starts_with(wanted.as_str()),
+            Self::Suffix(wanted) => given.ends_with(wanted.as_str()),
+            Self::Presence => !given.is_empty(),
+        }
+    }
+}
+
 /// A service account in any trust domain (`istio.security.ServiceAccountMatch`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServiceAccountMatch {

@@ -3,20 +3,28 @@
 //! checked. Out: values `ambit-routing::http` matches and the waypoint executes.
 //! Never here: addresses or health of endpoints, which come from workloads alone.
 
+mod access;
 mod matching;
 mod rewrite;
+mod virtual_host;
 
+pub use access::{
+    AccessClause, AccessMatch, AccessPolicy, AccessRule, AccessTest, Gateway, PathPattern,
+    PathTemplate, Wanted,
+};
 pub use matching::{
     FullMatch, HeaderMatch, HttpMatch, MatchedHeader, PathKind, PathMatch, QueryMatch, TextMatch,
 };
 pub use rewrite::{
     HeaderOps, PathRewrite, Redirect, RedirectPort, Rewrite, Substitution, SubstitutionPart,
 };
+pub use virtual_host::VirtualHost;
 
 use crate::ids::{ClusterName, ServiceKey, WorkloadUid};
 use http::StatusCode;
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +33,8 @@ use std::time::Duration;
 pub struct Router {
     /// `<namespace>/<name>` of the Gateway that runs it.
     pub gateway: Arc<str>,
-    /// The service addressed.
-    pub service: ServiceKey,
+    /// What is addressed.
+    pub addressed: Addressee,
     /// Its port.
     pub port: u16,
     /// What is spoken on it.
@@ -35,6 +43,26 @@ pub struct Router {
     pub http: Vec<HttpRoute>,
     /// First wins; for bytes that are not HTTP.
     pub tcp: Vec<TcpRoute>,
+    /// Who may do what, beside the gateway's own policies.
+    pub policies: Vec<AccessPolicy>,
+}
+
+/// What a router is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Addressee {
+    /// A service, by one of its virtual addresses.
+    Service(ServiceKey),
+    /// A virtual host of a plaintext listener.
+    Host(VirtualHost),
+}
+
+impl fmt::Display for Addressee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(key) => write!(f, "{key}"),
+            Self::Host(host) => write!(f, "listener/{host}"),
+        }
+    }
 }
 
 /// What is spoken on a port (`ambit.route.v1.Protocol`).
@@ -250,6 +278,9 @@ pub struct Cluster {
     pub load_balancer: LoadBalancer,
     /// Limit of one connection attempt, handshakes included.
     pub connect_timeout: Duration,
+    /// Address of the service where its waypoint stands in between: the endpoints are those of the
+    /// waypoint, asked by HBONE for this. `None`: endpoints are the service's own.
+    pub authority: Option<SocketAddr>,
 }
 
 /// How an endpoint is chosen (`ambit.route.v1.LoadBalancer`).

@@ -1,7 +1,9 @@
 //! Authorization: facts about one connection in, a verdict with its reason out. Pure.
-//! In: a `Snapshot` and `l4::ConnectionFacts`. Out: `l4::Evaluation`. Used by the node proxy, `explain`
-//! and what-if diffs, which must agree. Never here: IO, clock, a cache of verdicts.
+//! In: policies and facts. Out: a verdict. `l4` serves the node proxy, `l7` the waypoint; `explain` and
+//! what-if diffs use both, so that they agree with what is enforced. Never here: IO, clock, a cache of
+//! verdicts.
 //! Spec: `istio.security.Authorization`; Istio's documented evaluation order.
 #![forbid(unsafe_code)]
 
 pub mod l4;
+pub mod l7;

@@ -1,8 +1,9 @@
-//! `istio_requests_total` and its three histograms, with Envoy's bucket edges.
-//! In: [`RequestLabels`] and sizes once per request. Out: one counter and three histogram families.
+//! `istio_requests_total`, its three histograms with Envoy's bucket edges, and gRPC message counts.
+//! In: [`RequestLabels`] and sizes once per request. Out: three counter and three
+//! histogram families. Calls that are not gRPC have no messages and no message series.
 //! Spec: Istio standard metrics, HTTP section; Envoy default histogram buckets.
 
-use crate::labels::{TrafficLabels, UNKNOWN, write_label};
+use crate::labels::{Protocol, TrafficLabels, UNKNOWN, write_label};
 use crate::series::{Cells, SeriesSet, WorkerSeries, ordered};
 use ambit_api::metric_names as names;
 use prometheus_client::collector::Collector;
@@ -71,12 +72,18 @@ pub struct RequestSample {
     pub request_bytes: u64,
     /// Body and headers of the response.
     pub response_bytes: u64,
+    /// gRPC messages from the client.
+    pub request_messages: u64,
+    /// gRPC messages to the client.
+    pub response_messages: u64,
 }
 
 /// Counters of one label set on one worker.
 #[derive(Debug, Default)]
 pub struct RequestCells {
     count: AtomicU64,
+    request_messages: AtomicU64,
+    response_messages: AtomicU64,
     duration_micros: Buckets,
     request_bytes: Buckets,
     response_bytes: Buckets,
@@ -86,6 +93,12 @@ impl RequestCells {
     /// Counts one finished request.
     pub fn observe(&self, sample: &RequestSample) {
         self.count.fetch_add(1, Relaxed);
+        for (messages, seen) in [
+            (&self.request_messages, sample.request_messages),
+            (&self.response_messages, sample.response_messages),
+        ] {
+            messages.fetch_add(seen, Relaxed);
+        }
         let micros = u64::try_from(sample.duration.as_micros()).unwrap_or(u64::MAX);
         self.duration_micros.observe(micros as f64 / 1000.0, micros);
         for (buckets, bytes) in [
@@ -133,6 +146,8 @@ impl HistogramSum {
 #[allow(missing_docs, reason = "named as the metrics")]
 pub struct RequestSum {
     pub count: u64,
+    pub request_messages: u64,
+    pub response_messages: u64,
     pub duration_micros: HistogramSum,
     pub request_bytes: HistogramSum,
     pub response_bytes: HistogramSum,
@@ -143,6 +158,8 @@ impl Cells for RequestCells {
 
     fn add_to(&self, sum: &mut RequestSum) {
         sum.count += self.count.load(Relaxed);
+        sum.request_messages += self.request_messages.load(Relaxed);
+        sum.response_messages += self.response_messages.load(Relaxed);
         sum.duration_micros.add(&self.duration_micros);
         sum.request_bytes.add(&self.request_bytes);
         sum.response_bytes.add(&self.response_bytes);
@@ -185,6 +202,15 @@ impl Collector for RequestMetrics {
         for (labels, sum) in &series {
             ConstCounter::new(sum.count).encode(metric.encode_family(labels)?)?;
         }
+        for (name, help, of) in MESSAGES {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            let grpc = series
+                .iter()
+                .filter(|(labels, _)| labels.common.protocol == Protocol::Grpc);
+            for (labels, sum) in grpc {
+                ConstCounter::new(of(sum)).encode(metric.encode_family(labels)?)?;
+            }
+        }
         for family in &HISTOGRAMS {
             let mut metric =
                 encoder.encode_descriptor(family.name, family.help, None, MetricType::Histogram)?;
@@ -206,6 +232,22 @@ impl Collector for RequestMetrics {
         Ok(())
     }
 }
+
+/// Name, help and value of a counter.
+type CounterFamily = (&'static str, &'static str, fn(&RequestSum) -> u64);
+
+const MESSAGES: [CounterFamily; 2] = [
+    (
+        "istio_request_messages",
+        "The total number of gRPC messages sent by clients",
+        |s| s.request_messages,
+    ),
+    (
+        "istio_response_messages",
+        "The total number of gRPC messages sent by servers",
+        |s| s.response_messages,
+    ),
+];
 
 struct HistogramFamily {
     name: &'static str,
@@ -254,6 +296,20 @@ mod tests {
             duration: Duration::from_micros(1500),
             request_bytes: 100,
             response_bytes: 4_000_000,
+            ..RequestSample::default()
+        });
+        let grpc = RequestLabels {
+            common: TrafficLabels {
+                protocol: Protocol::Grpc,
+                ..TrafficLabels::tcp(Reporter::Waypoint)
+            },
+            response_code: 200,
+            grpc_status: Some(0),
+        };
+        worker.resolve(&grpc).observe(&RequestSample {
+            request_messages: 2,
+            response_messages: 7,
+            ..RequestSample::default()
         });
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
@@ -283,5 +339,8 @@ mod tests {
         ends("istio_response_bytes_bucket{le=\"3600000.0\",", "} 0");
         ends("istio_response_bytes_bucket{le=\"+Inf\",", "} 1");
         ends("istio_response_bytes_count{", "} 1");
+        ends("istio_request_messages_total{", "} 2");
+        ends("istio_response_messages_total{", "} 7");
+        assert_eq!(text.matches("istio_request_messages_total{").count(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! What is the same for the whole mesh.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Settings of the mesh that shape the output.
 #[derive(Clone, Debug)]
@@ -17,8 +17,27 @@ pub struct MeshConfig {
     pub network: String,
     /// Image of generated waypoint pods; empty: none are generated.
     pub waypoint_image: String,
+    /// What runs a waypoint.
+    pub waypoints: WaypointForm,
     /// First address and prefix length of the block that generated Services get addresses from.
     pub service_block: (Ipv4Addr, u8),
+    /// The same for IPv6, used where Nodes have IPv6 pod ranges.
+    pub service_block_v6: (Ipv6Addr, u8),
+}
+
+/// What is generated for a waypoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WaypointForm {
+    /// A Pod on a node chosen here, and a Service with an address chosen here: nobody else schedules
+    /// or assigns.
+    #[default]
+    Pods,
+    /// A Deployment and a Service, which Kubernetes fills in. `control_plane` is where its pods find
+    /// xDS and the CA, such as `https://istiod.istio-system.svc:15012`.
+    Deployments {
+        /// Address of the controller.
+        control_plane: String,
+    },
 }
 
 impl Default for MeshConfig {
@@ -30,7 +49,9 @@ impl Default for MeshConfig {
             root_namespace: "istio-system".to_owned(),
             network: String::new(),
             waypoint_image: "ambit/waypoint".to_owned(),
+            waypoints: WaypointForm::Pods,
             service_block: (Ipv4Addr::new(10, 96, 128, 0), 17),
+            service_block_v6: (Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0x8000, 0), 112),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
     memory.seen_waypoints.extend(
         gateways
             .values()
-            .filter(|g| g.address.is_some())
+            .filter(|g| g.address.is_some() && !g.is_ingress())
             .map(|g| g.key.clone()),
     );
     let waypoints = Waypoints::new(&gateways, &memory.seen_waypoints);
@@ -41,6 +41,7 @@ pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
     };
     let mut members = workloads::derive(&context, &mut out);
     members.extend(endpoint_slices::derive(world, &services, &mut out));
-    routes::derive(world, &gateways, &services, &members, &mut out);
+    let attached = policies::attach(world, &gateways, &services, &mut out);
+    routes::derive(world, (&gateways, &attached), &services, &members, &mut out);
     out
 }

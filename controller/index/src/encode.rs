@@ -32,11 +32,16 @@ pub(crate) fn string(text: &str) -> pb::StringMatch {
 }
 
 /// An address or a CIDR block; `None` when it is neither.
+pub(crate) fn net(text: &str) -> Option<IpNet> {
+    match text.parse::<IpNet>() {
+        Ok(net) => Some(net),
+        Err(_) => Some(IpNet::from(text.parse::<IpAddr>().ok()?)),
+    }
+}
+
+/// The same, as a message.
 pub(crate) fn block(text: &str) -> Option<pb::Address> {
-    let net = match text.parse::<IpNet>() {
-        Ok(net) => net,
-        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
-    };
+    let net = net(text)?;
     Some(pb::Address {
         address: octets(net.addr()),
         length: net.prefix_len().into(),

@@ -1,6 +1,10 @@
-//! Gateways that may be waypoints: any class with an address, and those of our own classes.
-//! In: Gateway objects, their pods and services. Out: where each is reached and whom it serves.
+//! Gateways that may be waypoints: any class with an address, and those of our own classes, waypoints
+//! and ingress gateways.
+//! In: Gateway objects, their pods and services. Out: where each is reached, whom it serves, and what
+//! its listeners take from outside the mesh.
 //! Source: `gateway.networking.k8s.io/v1 Gateway`; Istio's waypoint conversion.
+
+pub(crate) mod listeners;
 
 use crate::octets::octets;
 use crate::pods;
@@ -10,10 +14,34 @@ use ambit_api::{labels, ports, workload as pb};
 use ambit_crds::Resource;
 use ambit_crds::gateway::{FromNamespaces, GatewaySpec, GatewayStatus, Listener};
 use pb::gateway_address::Destination;
-use std::collections::BTreeMap;
+use listeners::ListenerFact;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Classes whose gateways we run.
-const CLASSES: [&str; 2] = ["istio-waypoint", "ambit-waypoint"];
+/// What a gateway of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Between clients and services of the mesh.
+    Waypoint,
+    /// Between the outside and the mesh.
+    Ingress,
+}
+
+/// The role of a class whose gateways we run.
+pub(crate) fn role_of(class: &str) -> Option<Role> {
+    match class {
+        "istio-waypoint" | "ambit-waypoint" => Some(Role::Waypoint),
+        "istio" | "ambit" => Some(Role::Ingress),
+        _ => None,
+    }
+}
+
+/// Name of what runs a gateway: ServiceAccount, Service, Deployment.
+pub(crate) fn generated_name(name: &str, class: &str) -> String {
+    match role_of(class) {
+        Some(Role::Ingress) => format!("{name}-{class}"),
+        _ => name.to_owned(),
+    }
+}
 
 /// A gateway.
 pub(crate) struct GatewayFact<'a> {
@@ -21,8 +49,14 @@ pub(crate) struct GatewayFact<'a> {
     pub(crate) name: Name<'a>,
     /// `<namespace>/<name>`.
     pub(crate) key: String,
-    /// Of a class that we run.
-    pub(crate) ours: bool,
+    /// What it is for, if it is of a class that we run.
+    pub(crate) role: Option<Role>,
+    /// Name of what runs it.
+    pub(crate) generated: String,
+    /// Service account `<namespace>/<name>` that it runs with.
+    pub(crate) account: String,
+    /// Its listeners for traffic from outside the mesh, in the order of the object.
+    pub(crate) listeners: Vec<ListenerFact<'a>>,
     /// A pod of it takes traffic now.
     pub(crate) ready: bool,
     /// Where it is reached; `None` until it was ready once.
@@ -35,11 +69,6 @@ pub(crate) struct GatewayFact<'a> {
 pub(crate) struct Serves {
     pub(crate) services: bool,
     pub(crate) workloads: bool,
-}
-
-/// Whether we run it.
-pub(crate) fn is_ours(spec: &GatewaySpec) -> bool {
-    CLASSES.contains(&spec.gateway_class_name.as_str())
 }
 
 /// Derives every gateway.
@@ -56,15 +85,23 @@ fn one<'a>(
     name: Name<'a>,
     object: &'a Resource<GatewaySpec, GatewayStatus>,
 ) -> GatewayFact<'a> {
-    let ours = is_ours(&object.spec);
-    let ready = ours && world.gateway_pods(name).any(pods::ready);
+    let class = object.spec.gateway_class_name.as_str();
+    let role = role_of(class);
+    let ready = role.is_some() && world.gateway_pods(name).any(pods::ready);
+    let generated = generated_name(name.1, class);
     GatewayFact {
+        account: format!("{}/{generated}", name.0),
+        listeners: match role {
+            Some(Role::Ingress) => listeners::derive(&object.spec),
+            _ => Vec::new(),
+        },
+        address: address(world, (name.0, &generated), object, ready),
+        generated,
         object,
         name,
         key: format!("{}/{}", name.0, name.1),
-        ours,
+        role,
         ready,
-        address: address(world, name, object, ready),
         serves: serves(label(object.metadata.labels.as_ref(), labels::WAYPOINT_FOR)),
     }
 }
@@ -136,6 +173,27 @@ fn waypoint_address(destination: Destination) -> pb::GatewayAddress {
 }
 
 impl GatewayFact<'_> {
+    /// Whether we run it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.role.is_some()
+    }
+
+    /// Whether we run it as a waypoint.
+    pub(crate) fn is_waypoint(&self) -> bool {
+        self.role == Some(Role::Waypoint)
+    }
+
+    /// Whether we run it as an ingress gateway.
+    pub(crate) fn is_ingress(&self) -> bool {
+        self.role == Some(Role::Ingress)
+    }
+
+    /// Ports that take plaintext HTTP from outside the mesh.
+    pub(crate) fn plaintext_ports(&self) -> BTreeSet<u16> {
+        let usable = self.listeners.iter().filter(|l| l.is_usable());
+        usable.map(|l| l.listener.port).collect()
+    }
+
     /// Whether objects of a namespace may be bound to it (`listeners[].allowedRoutes` of its HBONE
     /// listener).
     pub(crate) fn admits(&self, namespace: &str, namespace_labels: Labels<'_>) -> bool {
@@ -144,23 +202,24 @@ impl GatewayFact<'_> {
         }
         let is_hbone = |l: &&Listener| l.protocol == "HBONE" || l.port == ports::HBONE;
         let listener = self.object.spec.listeners.iter().find(is_hbone);
-        let namespaces = listener
-            .and_then(|l| l.allowed_routes.as_ref())
-            .and_then(|a| a.namespaces.as_ref());
-        let Some(namespaces) = namespaces else {
-            return false;
-        };
-        match namespaces.from {
-            FromNamespaces::All => true,
-            FromNamespaces::Same | FromNamespaces::None => false,
-            FromNamespaces::Selector => {
-                let none = BTreeMap::new();
-                let labels = namespace_labels.unwrap_or(&none);
-                namespaces
-                    .selector
-                    .as_ref()
-                    .is_some_and(|s| s.matches(labels))
-            }
+        listener.is_some_and(|l| admits_others(l, namespace_labels))
+    }
+}
+
+/// Whether a listener admits objects of another namespace, which has these labels.
+pub(crate) fn admits_others(listener: &Listener, namespace_labels: Labels<'_>) -> bool {
+    let allowed = listener.allowed_routes.as_ref();
+    let Some(namespaces) = allowed.and_then(|a| a.namespaces.as_ref()) else {
+        return false;
+    };
+    match namespaces.from {
+        FromNamespaces::All => true,
+        FromNamespaces::Same | FromNamespaces::None => false,
+        FromNamespaces::Selector => {
+            let none = BTreeMap::new();
+            let labels = namespace_labels.unwrap_or(&none);
+            let selector = namespaces.selector.as_ref();
+            selector.is_some_and(|s| s.matches(labels))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::MeshConfig;
 use crate::derive::{Memory, derive};
+use crate::gateways;
 use crate::plan::{Plan, Wanted};
 use crate::pods;
 use crate::resource::{ResourceChange, Resources};
@@ -133,9 +134,11 @@ impl Index {
         self.objects
             .values()
             .filter_map(|object| match &**object {
-                Object::Gateway(gateway) if crate::gateways::is_ours(&gateway.spec) => {
+                Object::Gateway(gateway) => {
+                    let class = gateway.spec.gateway_class_name.as_str();
+                    gateways::role_of(class)?;
                     let (namespace, name) = name_of(&gateway.metadata);
-                    Some(format!("{namespace}/{name}"))
+                    Some(format!("{namespace}/{}", gateways::generated_name(name, class)))
                 }
                 _ => None,
             })

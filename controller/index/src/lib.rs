@@ -35,7 +35,7 @@ mod waypoints;
 mod workloads;
 mod world;
 
-pub use config::MeshConfig;
+pub use config::{MeshConfig, WaypointForm};
 pub use index::{Change, Index, Output, PodIdentity, Refusal};
 pub use plan::{Plan, Write};
 pub use resource::{Audience, Resource, ResourceChange};

@@ -1,10 +1,15 @@
-//! AuthorizationPolicy → `istio.security.Authorization`, as node proxies enforce it.
+//! AuthorizationPolicy → `istio.security.Authorization`, as node proxies enforce it; those with
+//! `targetRefs` → `ambit.route.v1.AccessPolicy`, as waypoints do (`attached`).
 //! In: every policy. Out: one resource per policy that has an L4 meaning, and the names that
 //! workloads carry. What L4 cannot enforce is said in the status, never dropped in silence:
 //! an ALLOW rule with an L7 attribute is left out (stricter), a DENY rule loses the attribute.
 //! Source: istio/api security/v1 AuthorizationPolicy; Istio's ambient conversion.
 
+mod attached;
+mod requests;
 mod rules;
+
+pub(crate) use attached::{Attached, derive as attach};
 
 use crate::out::Out;
 use crate::peer_authentication::PeerModes;
@@ -20,7 +25,7 @@ use std::collections::BTreeMap;
 const ZTUNNEL: &str = "ZtunnelAccepted";
 /// Condition for what waypoints enforce.
 const WAYPOINT: &str = "WaypointAccepted";
-/// Policies with this annotation are only logged upstream.
+/// Policies with this annotation are only logged, by waypoints.
 const DRY_RUN: &str = "istio.io/dry-run";
 
 /// A policy that some workloads name.
@@ -74,6 +79,7 @@ pub(crate) fn derive<'a>(world: &World<'a>, out: &mut Out) -> (&'a str, Vec<Sele
     let selecting = world
         .authorization_policies
         .iter()
+        .filter(|policy| !attached::has_targets(&policy.spec))
         .filter_map(|policy| one(root, policy, out))
         .collect();
     (root, selecting)
@@ -91,11 +97,6 @@ fn one<'a>(
         let condition = Condition::new(kind, met, reason, message);
         out.statuses.condition(key.clone(), condition);
     };
-    if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
-        let message = "spec.targetRefs: policies of waypoints are not enforced yet";
-        say(WAYPOINT, false, "Invalid", message.to_owned());
-        return None;
-    }
     let action = match spec.action {
         Action::Allow => pb::Action::Allow,
         Action::Deny => pb::Action::Deny,

@@ -1,6 +1,7 @@
-//! Routes → `ambit.route.v1`: what each waypoint does with each port of each service bound to it.
-//! In: bound services, HTTPRoutes, VirtualServices, DestinationRules, workloads. Out: Router,
-//! Cluster and Endpoints resources for the gateways, and statuses of the routes.
+//! Routes → `ambit.route.v1`: what each waypoint does with each port of each service bound to it, and
+//! each ingress gateway with each virtual host of its listeners.
+//! In: bound services and their policies, HTTPRoutes, VirtualServices, DestinationRules, workloads. Out:
+//! Router, Cluster and Endpoints resources for the gateways, and statuses of the routes.
 //! Precedence per service port: an HTTPRoute attached to the service, else VirtualServices (oldest
 //! first, one after the other), else the default route. The loser's status says so.
 
@@ -8,11 +9,13 @@ mod clusters;
 mod destination_rule;
 mod hosts;
 mod http_route;
+pub(crate) mod ingress;
 mod parts;
 mod virtual_service;
 
 use crate::gateways::GatewayFact;
 use crate::out::Out;
+use crate::policies::Attached;
 use crate::resource::{Audience, Resource};
 use crate::services::{PortFact, ServiceFact};
 use crate::statuses::Condition;
@@ -35,9 +38,27 @@ pub(crate) struct Target<'t, 'a> {
     pub(crate) port: PortFact,
 }
 
+impl<'t, 'a> Target<'t, 'a> {
+    /// Where its routes run.
+    fn place(self) -> Place<'t, 'a> {
+        Place {
+            gateway: self.gateway,
+            port: self.port.number,
+        }
+    }
+}
+
+/// Where routes run: a port of a service or of a listener, at a gateway.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'t, 'a> {
+    pub(crate) gateway: &'t GatewayFact<'a>,
+    pub(crate) port: u16,
+}
+
 /// What compiling routes reads and collects.
 pub(crate) struct Compiler<'t, 'a> {
     pub(crate) world: &'t World<'a>,
+    pub(crate) gateways: &'t BTreeMap<Name<'a>, GatewayFact<'a>>,
     pub(crate) hosts: Hosts<'t, 'a>,
     pub(crate) clusters: Clusters<'t, 'a>,
     /// What each route object is told.
@@ -72,20 +93,21 @@ impl Remarks {
 /// Derives everything for the gateways of ours.
 pub(crate) fn derive<'a>(
     world: &World<'a>,
-    gateways: &BTreeMap<Name<'a>, GatewayFact<'a>>,
+    (gateways, attached): (&BTreeMap<Name<'a>, GatewayFact<'a>>, &Attached),
     services: &[ServiceFact<'a>],
     members: &[Member<'a>],
     out: &mut Out,
 ) {
     let mut compiler = Compiler {
         world,
+        gateways,
         hosts: Hosts::new(world.config, services),
         clusters: Clusters::default(),
         remarks: BTreeMap::new(),
     };
     let ours: BTreeMap<&str, &GatewayFact<'a>> = gateways
         .values()
-        .filter(|g| g.ours)
+        .filter(|g| g.is_waypoint())
         .map(|g| (g.key.as_str(), g))
         .collect();
     for service in services {
@@ -99,9 +121,12 @@ pub(crate) fn derive<'a>(
                 service,
                 port: *port,
             };
-            put_router(compiler.router(target), gateway, out);
+            let mut router = compiler.router(target);
+            router.policies = attached.of_service(&service.key);
+            put_router(router, gateway, out);
         }
     }
+    ingress::derive(&mut compiler, out);
     destination_rule::report(world, out);
     http_route::report(&compiler, out);
     compiler.clusters.put(world, members, out);
@@ -140,8 +165,12 @@ fn say(key: ObjectKey, remarks: &Remarks, out: &mut Out) {
 }
 
 fn put_router(router: pb::Router, gateway: &GatewayFact<'_>, out: &mut Out) {
-    let name = format!("{}/{}/{}", router.gateway, router.service, router.port);
-    let audience = Audience::Gateways([gateway.key.clone()].into());
+    let addressed = match router.hostname.as_str() {
+        "" => router.service.clone(),
+        host => format!("listener/{host}"),
+    };
+    let name = format!("{}/{addressed}/{}", router.gateway, router.port);
+    let audience = Audience::Gateways([gateway.account.clone()].into());
     let resource = Resource::new(&router, Vec::new(), audience);
     out.resources.put(type_urls::ROUTER, name, resource);
 }
@@ -149,7 +178,9 @@ fn put_router(router: pb::Router, gateway: &GatewayFact<'_>, out: &mut Out) {
 impl<'t, 'a> Compiler<'t, 'a> {
     fn router(&mut self, target: Target<'t, 'a>) -> pb::Router {
         let protocol = protocol(target.port.protocol);
-        let own = self.clusters.need(target, target.service, target.port, "");
+        let place = target.place();
+        let clusters = &mut self.clusters;
+        let own = clusters.need((self.world, place), target.service, target.port, "");
         let all = || {
             vec![pb::WeightedCluster {
                 cluster: own.clone(),
@@ -177,6 +208,7 @@ impl<'t, 'a> Compiler<'t, 'a> {
             protocol: protocol.into(),
             http,
             tcp,
+            ..Default::default()
         }
     }
 
@@ -194,12 +226,16 @@ impl<'t, 'a> Compiler<'t, 'a> {
                     target.port.number
                 ));
             }
-            return Some(http_route::compile(self, &http_routes, target));
+            return Some(http_route::compile(self, &http_routes, target.place()));
         }
         if virtual_services.is_empty() {
             return None;
         }
-        Some(virtual_service::compile(self, &virtual_services, target))
+        Some(virtual_service::compile(
+            self,
+            &virtual_services,
+            target.place(),
+        ))
     }
 
     pub(crate) fn remarks(&mut self, key: ObjectKey) -> &mut Remarks {

@@ -40,6 +40,12 @@ impl ServiceFact<'_> {
         let spec = self.object.spec.as_ref();
         spec.is_some_and(|spec| addresses(spec).is_ok_and(|a| !a.is_empty()))
     }
+
+    /// Its first virtual address.
+    pub(crate) fn first_address(&self) -> Option<IpAddr> {
+        let spec = self.object.spec.as_ref()?;
+        addresses(spec).ok()?.first().copied()
+    }
 }
 
 /// One TCP port of a service.

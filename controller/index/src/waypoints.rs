@@ -95,7 +95,7 @@ impl<'g> Waypoints<'g> {
     pub(crate) fn is_waypoint(&self, namespace: &str, name: &str) -> bool {
         self.gateways
             .get(&(namespace, name))
-            .is_some_and(|g| g.ours)
+            .is_some_and(GatewayFact::is_waypoint)
     }
 
     /// The waypoint of an object. `before` gives the gateway that the status of the object says it
@@ -146,6 +146,10 @@ impl<'g> Waypoints<'g> {
                 format!("waypoint {key} does not exist"),
             );
         };
+        if fact.is_ingress() {
+            let message = format!("gateway {key} is an ingress gateway, not a waypoint");
+            return unusable("UnsupportedTrafficType", message);
+        }
         if !fact.admits(namespace, of_namespace) {
             let message =
                 format!("waypoint {key} does not allow namespace {namespace} (allowedRoutes)");

@@ -14,7 +14,7 @@ use std::time::UNIX_EPOCH;
 pub(super) fn render(gateway: &str, view: &View, secrets: &[SecretSnapshot]) -> Value {
     let routers = sorted(
         view.routers()
-            .map(|r| (format!("{}/{}", r.service, r.port), json!(r))),
+            .map(|r| (format!("{}/{}", r.addressed, r.port), json!(r))),
     );
     let clusters = sorted(
         view.clusters()
@@ -30,6 +30,7 @@ pub(super) fn render(gateway: &str, view: &View, secrets: &[SecretSnapshot]) -> 
         "gateway": gateway,
         "synced": view.is_complete(),
         "generation": view.mesh.generation(),
+        "policies": view.gateway().map(|g| json!(g.policies)),
         "routers": routers,
         "clusters": clusters,
         "services": services,

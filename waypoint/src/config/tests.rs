@@ -72,3 +72,33 @@ fn all_mistakes_are_reported_together() {
         ]
     );
 }
+
+#[test]
+fn limits_can_be_moved_but_not_switched_off() {
+    let given = [
+        ("AMBIT_HEAD_TIMEOUT", "2s"),
+        ("AMBIT_IDLE_TIMEOUT", "5m"),
+        ("AMBIT_MAX_HEADER_BYTES", "16384"),
+        ("AMBIT_MAX_HEADERS", "64"),
+        ("AMBIT_MAX_STREAMS", "10"),
+    ];
+    let limits = Config::from_env(&env(&given)).unwrap().limits;
+    let times = (limits.head, limits.idle);
+    assert_eq!(times, (Duration::from_secs(2), Duration::from_secs(300)));
+    let sizes = (limits.header_bytes, limits.headers, limits.streams);
+    assert_eq!(sizes, (16384, 64, 10));
+    assert_eq!(
+        Config::from_env(&env(&[])).unwrap().limits,
+        Limits::default()
+    );
+    for (name, value) in [
+        ("AMBIT_HEAD_TIMEOUT", "0s"),
+        ("AMBIT_IDLE_TIMEOUT", "0"),
+        ("AMBIT_MAX_HEADER_BYTES", "100"),
+        ("AMBIT_MAX_HEADERS", "0"),
+        ("AMBIT_MAX_STREAMS", "0"),
+    ] {
+        let mistakes = Config::from_env(&env(&[(name, value)])).unwrap_err();
+        assert_eq!(mistakes.0[0].name, name, "{value}");
+    }
+}

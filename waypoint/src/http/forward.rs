@@ -4,10 +4,10 @@
 use crate::filters::retry::{self, Attempt, GaveUp};
 use crate::filters::timeout::Deadline;
 use crate::filters::{header_ops, mirror, rewrite};
-use crate::message::body::{Body, BodyError, Recording};
+use crate::message::body::{Body, BodyError, Purpose, Recording};
 use crate::message::headers;
 use crate::message::line::Line;
-use crate::outcome::{Failure, TIMED_OUT, UPSTREAM_GONE};
+use crate::outcome::{Failure, Malformed, TIMED_OUT, UPSTREAM_GONE};
 use crate::record::Record;
 use crate::upstream::balance::Active;
 use crate::upstream::pool::Lease;
@@ -46,8 +46,11 @@ pub(crate) async fn run(
         &mut line,
         &mut parts.headers,
     );
-    let keep = route.retry.is_some() || !route.mirrors.is_empty();
-    let body = Recording::new(body, keep);
+    let purpose = Purpose {
+        keep: route.retry.is_some() || !route.mirrors.is_empty(),
+        grpc: record.is_grpc(),
+    };
+    let body = Recording::new(body, purpose);
     record.body(&body);
     mirror::send(
         worker,
@@ -70,7 +73,7 @@ pub(crate) async fn run(
         body.close();
         return Err(gave_up(Failure::Timeout));
     };
-    let success = result.inspect_err(|_| body.close())?;
+    let success = result.map_err(|error| blamed(error, &body))?;
     let (mut head, incoming) = success.answered.response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
     header_ops::response(route, Some(cluster), &mut head.headers);
@@ -92,6 +95,18 @@ pub(crate) async fn run(
     Ok(Response::from_parts(head, Body::new(passing)))
 }
 
+/// A body that its sender broke is nobody else's fault. Nothing more is read of it.
+fn blamed(error: GaveUp, body: &Recording) -> GaveUp {
+    body.close();
+    match body.is_malformed() {
+        true => GaveUp {
+            failure: Failure::Malformed(Malformed::Body),
+            retried: false,
+        },
+        false => error,
+    }
+}
+
 /// Makes a received head one that may be forwarded, changed as the route says.
 pub(super) fn prepare(
     record: &Record,
@@ -101,7 +116,8 @@ pub(super) fn prepare(
 ) {
     let worker = &record.downstream.worker;
     headers::strip_hop_by_hop(headers);
-    let (client, us) = (&record.downstream.identity, &worker.me.identity);
+    let client = record.downstream.identity.as_ref();
+    let us = &worker.me.identity;
     headers::stamp(headers, client, us, &mut *worker.rng());
     record.request_id(headers);
     if let Some(new) = &route.rewrite {

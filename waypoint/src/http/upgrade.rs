@@ -6,12 +6,12 @@
 use super::{forward, server};
 use crate::filters::header_ops;
 use crate::filters::retry::GaveUp;
-use crate::message::body::{Body, BodyError, Recording};
+use crate::message::body::{Body, BodyError, Purpose, Recording};
 use crate::message::headers;
 use crate::message::line::Line;
 use crate::outcome::Failure;
 use crate::record::Record;
-use crate::stream_io::{HboneIo, StreamIo};
+use crate::stream_io::{ClientIn, ClientOut, StreamIo};
 use crate::upstream::balance::Active;
 use crate::upstream::connect::{UpstreamIo, connect};
 use crate::upstream::endpoints;
@@ -103,7 +103,7 @@ pub(crate) async fn run(
     let io = connected
         .map_err(|e| gave_up(Failure::Connect(e)))?
         .into_io();
-    let recording = Recording::new(body, false);
+    let recording = Recording::new(body, Purpose::default());
     record.body(&recording);
     let request = Request::from_parts(parts, recording.play());
     let answer = tokio::time::timeout(route.timeout.unwrap_or(ANSWER), exchange(io, request));
@@ -173,7 +173,7 @@ async fn exchange(
 }
 
 /// Carries bytes both ways until both sides have ended.
-pub(crate) async fn relay(client: HboneIo, upgraded: Upgraded) {
+pub(crate) async fn relay<I: ClientIn, O: ClientOut>(client: StreamIo<I, O>, upgraded: Upgraded) {
     let Upgraded {
         parts,
         record,

@@ -4,11 +4,13 @@
 //! fits in [`REPLAY_LIMIT`].
 //! Never here: a copy of bytes; frames share the memory they were received in.
 
+use super::grpc::Messages;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind::{InvalidData, InvalidInput};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -79,8 +81,21 @@ pub(crate) struct Recording {
     source: RefCell<Incoming>,
     kept: RefCell<Kept>,
     received: Cell<u64>,
+    /// gRPC messages; counted where the request is a gRPC call.
+    messages: Option<RefCell<Messages>>,
+    /// Its sender broke its framing.
+    malformed: Cell<bool>,
     keep: bool,
     changed: Notify,
+}
+
+/// What a request body will be needed for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Purpose {
+    /// It may have to be sent again.
+    pub(crate) keep: bool,
+    /// It carries gRPC messages.
+    pub(crate) grpc: bool,
 }
 
 #[derive(Default)]
@@ -116,8 +131,8 @@ impl Piece {
 }
 
 impl Recording {
-    /// `keep`: whether it may have to be sent again.
-    pub(crate) fn new(source: Incoming, keep: bool) -> Rc<Self> {
+    /// Begins with its first byte.
+    pub(crate) fn new(source: Incoming, purpose: Purpose) -> Rc<Self> {
         let mut kept = Kept::default();
         if http_body::Body::is_end_stream(&source) {
             kept.state = KeptState::Complete;
@@ -126,7 +141,9 @@ impl Recording {
             source: RefCell::new(source),
             kept: RefCell::new(kept),
             received: Cell::new(0),
-            keep,
+            messages: purpose.grpc.then(RefCell::default),
+            malformed: Cell::new(false),
+            keep: purpose.keep,
             changed: Notify::new(),
         })
     }
@@ -134,6 +151,16 @@ impl Recording {
     /// Bytes received so far.
     pub(crate) fn received(&self) -> u64 {
         self.received.get()
+    }
+
+    /// gRPC messages received so far.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.as_ref().map_or(0, |m| m.borrow().count())
+    }
+
+    /// Whether its sender broke its framing: no upstream is to blame.
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.malformed.get()
     }
 
     /// Whether all that was received is still there.
@@ -178,6 +205,9 @@ impl Recording {
         let mut kept = self.kept.borrow_mut();
         if let Piece::Data(data) = piece {
             self.received.set(self.received.get() + data.len() as u64);
+            if let Some(messages) = &self.messages {
+                messages.borrow_mut().saw(data);
+            }
             kept.bytes += data.len();
         }
         if kept.state != KeptState::Growing {
@@ -199,6 +229,18 @@ impl Recording {
             self.changed.notify_waiters();
         }
     }
+}
+
+/// Whether a body ended because of what was sent, not because its sender went away.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), InvalidData | InvalidInput);
+        }
+        source = cause.source();
+    }
+    false
 }
 
 struct Play {
@@ -238,6 +280,7 @@ impl http_body::Body for Play {
                 None
             }
             Some(Err(error)) => {
+                recording.malformed.set(is_malformed(&error));
                 recording.end(KeptState::Broken);
                 Some(Err(BodyError::Source(error)))
             }

@@ -19,6 +19,13 @@ pub(crate) const X_ENVOY_ORIGINAL_PATH: HeaderName =
     HeaderName::from_static("x-envoy-original-path");
 /// The client's address, as proxies before us wrote it.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// What proxies tell each other; nothing an application sends or sees.
+const OF_PROXIES: [HeaderName; 4] = [
+    HeaderName::from_static(ambit_api::headers::X_ISTIO_SOURCE),
+    HeaderName::from_static(ambit_api::headers::X_FORWARDED_NETWORK),
+    HeaderName::from_static("x-envoy-peer-metadata"),
+    HeaderName::from_static("x-envoy-peer-metadata-id"),
+];
 /// gRPC status number.
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// gRPC error text.
@@ -28,7 +35,7 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Removes what concerns only the connection it came on. `te: trailers` stays: gRPC needs it.
+/// Removes what concerns only the connection it came on, and what only proxies say. `te: trailers` stays: gRPC needs it.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -42,6 +49,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
     for name in named {
+        headers.remove(name);
+    }
+    for name in OF_PROXIES {
         headers.remove(name);
     }
     for name in [
@@ -60,8 +70,13 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Sets what the upstream may rely on. `client`: the identity TLS proved; `us`: ours.
-pub(crate) fn stamp(headers: &mut HeaderMap, client: &SpiffeId, us: &SpiffeId, rng: &mut impl Rng) {
+/// Sets what the upstream may rely on. `client`: the identity TLS proved, if any; `us`: ours.
+pub(crate) fn stamp(
+    headers: &mut HeaderMap,
+    client: Option<&SpiffeId>,
+    us: &SpiffeId,
+    rng: &mut impl Rng,
+) {
     // Answered here already, by whoever reads the body.
     headers.remove(header::EXPECT);
     if !headers.contains_key(&X_REQUEST_ID) {
@@ -70,11 +85,11 @@ pub(crate) fn stamp(headers: &mut HeaderMap, client: &SpiffeId, us: &SpiffeId, r
     if !headers.contains_key(&X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
-    let certificate = format!("By={us};URI={client}");
-    match HeaderValue::from_str(&certificate) {
-        Ok(value) => headers.insert(X_FORWARDED_CLIENT_CERT, value),
-        Err(_) => headers.remove(X_FORWARDED_CLIENT_CERT),
-    };
+    headers.remove(X_FORWARDED_CLIENT_CERT);
+    let certificate = client.map(|client| format!("By={us};URI={client}"));
+    if let Some(Ok(value)) = certificate.map(|text| HeaderValue::from_str(&text)) {
+        headers.insert(X_FORWARDED_CLIENT_CERT, value);
+    }
 }
 
 /// A random UUID (RFC 9562, version 4).
@@ -137,6 +152,8 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
             ("te", "trailers"),
+            ("x-istio-source", "waypoint"),
+            ("x-envoy-peer-metadata", "1"),
             (
                 "traceparent",
                 "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -164,14 +181,15 @@ mod tests {
             id("spiffe://td/ns/a/sa/waypoint"),
         );
         let mut rng = StdRng::seed_from_u64(1);
-        stamp(&mut headers, &client, &us, &mut rng);
+        stamp(&mut headers, Some(&client), &us, &mut rng);
         assert_eq!(
             headers[X_FORWARDED_CLIENT_CERT],
             "By=spiffe://td/ns/a/sa/waypoint;URI=spiffe://td/ns/a/sa/b"
         );
         assert_eq!(headers[X_REQUEST_ID], "mine");
         let mut fresh = HeaderMap::new();
-        stamp(&mut fresh, &client, &us, &mut rng);
+        stamp(&mut fresh, None, &us, &mut rng);
+        assert!(!fresh.contains_key(X_FORWARDED_CLIENT_CERT));
         let made = fresh[X_REQUEST_ID].to_str().unwrap().to_owned();
         assert_eq!((made.len(), &made[14..15]), (36, "4"), "{made}");
         assert!(matches!(&made[19..20], "8" | "9" | "a" | "b"), "{made}");

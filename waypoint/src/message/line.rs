@@ -2,6 +2,8 @@
 //! In: a received head. Out: scheme, authority, path and query, whatever the form of the target.
 //! Spec: RFC 9112 section 3.2, RFC 9113 section 8.3.1.
 
+use super::path;
+use crate::outcome::Malformed;
 use ambit_model::route::HeaderOps;
 use ambit_routing::http::matching::RequestView;
 use http::header::HOST;
@@ -16,22 +18,25 @@ pub(crate) struct Line {
     pub(crate) scheme: &'static str,
     /// `:authority`, or `Host`.
     pub(crate) authority: String,
-    /// With the query.
+    /// With the query; the path is normalised.
     pub(crate) target: PathAndQuery,
 }
 
 impl Line {
-    /// Reads it; `None` without a usable authority (RFC 9112 section 3.2 demands 400).
-    pub(crate) fn of(parts: &Parts) -> Option<Self> {
-        let host = || parts.headers.get(HOST).and_then(|v| v.to_str().ok());
-        let authority = parts.uri.authority().map(Authority::as_str).or_else(host)?;
+    /// Reads it.
+    ///
+    /// # Errors
+    /// No usable authority (RFC 9112 section 3.2 demands 400), or a path with two meanings.
+    pub(crate) fn of(parts: &Parts) -> Result<Self, Malformed> {
+        let authority = authority(parts).ok_or(Malformed::Host)?;
+        let target = parts.uri.path_and_query();
+        let target = target.map_or_else(|| Ok(PathAndQuery::from_static("/")), path::normalized);
         let https = parts.uri.scheme() == Some(&Scheme::HTTPS);
-        let root = || PathAndQuery::from_static("/");
-        Some(Self {
+        Ok(Self {
             method: parts.method.clone(),
             scheme: if https { "https" } else { "http" },
             authority: authority.to_owned(),
-            target: parts.uri.path_and_query().cloned().unwrap_or_else(root),
+            target: target.map_err(|_| Malformed::Path)?,
         })
     }
 
@@ -73,6 +78,59 @@ impl Line {
             if let Ok(host) = HeaderValue::from_str(&self.authority) {
                 parts.headers.insert(HOST, host);
             }
+        }
+    }
+}
+
+/// The one host a request names: no second `Host`, no user information (RFC 9113 section 8.3.1).
+fn authority(parts: &Parts) -> Option<&str> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
+    let host = || host.and_then(|value| value.to_str().ok());
+    let named = parts.uri.authority().map(Authority::as_str).or_else(host)?;
+    let usable = !named.contains('@') && named.parse::<Authority>().is_ok();
+    usable.then_some(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn read(uri: &str, hosts: &[&str]) -> Result<(String, String), Malformed> {
+        let mut request = Request::builder().uri(uri);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let line = Line::of(&parts)?;
+        Ok((line.authority, line.target.to_string()))
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let line = |authority: &str, target: &str| Ok((authority.to_owned(), target.to_owned()));
+        for (uri, hosts, expected) in [
+            ("/a", &["web"][..], line("web", "/a")),
+            ("/a/../b?c", &["web:80"], line("web:80", "/b?c")),
+            ("http://web/a", &[], line("web", "/a")),
+            ("http://web/a", &["other"], line("web", "/a")),
+            ("http://web", &[], line("web", "/")),
+            ("/a", &["[fd00::1]:80"], line("[fd00::1]:80", "/a")),
+            ("/a", &[], Err(Malformed::Host)),
+            ("/a", &[""], Err(Malformed::Host)),
+            ("/a", &["web", "web"], Err(Malformed::Host)),
+            ("/a", &["web", "other"], Err(Malformed::Host)),
+            ("/a", &["we b"], Err(Malformed::Host)),
+            ("/a", &["web/x"], Err(Malformed::Host)),
+            ("/a", &["user@web"], Err(Malformed::Host)),
+            ("http://user@web/a", &[], Err(Malformed::Host)),
+            ("/a%00", &["web"], Err(Malformed::Path)),
+        ] {
+            assert_eq!(read(uri, hosts), expected, "{uri} {hosts:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{State, Update, Writer};
 use ambit_api::type_urls;
 use ambit_runtime::readiness::Gate;
 use ambit_xds::{Handler, Rejection};
+use prometheus_client::metrics::counter::Counter;
 
 /// Feeds a [`Writer`] from an xDS stream.
 #[derive(Debug)]
@@ -13,23 +14,28 @@ pub struct Subscriber {
     writer: Writer,
     state: State,
     synced: Gate,
+    refused: Counter,
 }
 
 impl Subscriber {
-    /// Types to subscribe to. Endpoints come before the routes that send to them.
-    pub const TYPES: [&'static str; 4] = [
+    /// Types to subscribe to. Endpoints come before the routes that send to them, and what the gateway
+    /// demands before what it serves.
+    pub const TYPES: [&'static str; 5] = [
         type_urls::ADDRESS,
         type_urls::CLUSTER,
         type_urls::ENDPOINTS,
+        type_urls::GATEWAY,
         type_urls::ROUTER,
     ];
 
-    /// Opens `synced` after the first full response of every type.
-    pub fn new(writer: Writer, state: State, synced: Gate) -> Self {
+    /// Opens `synced` after the first full response of every type. `refused` counts resources that
+    /// cannot be used.
+    pub fn new(writer: Writer, state: State, synced: Gate, refused: Counter) -> Self {
         Self {
             writer,
             state,
             synced,
+            refused,
         }
     }
 }
@@ -47,6 +53,7 @@ impl Handler for Subscriber {
             first: update.first,
         };
         let rejected = self.writer.update(&update);
+        self.refused.inc_by(rejected.len() as u64);
         if self.state.load().is_complete() {
             self.synced.open();
         }
@@ -59,3 +66,6 @@ impl Handler for Subscriber {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

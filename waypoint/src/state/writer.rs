@@ -6,14 +6,14 @@
 use super::View;
 use ambit_api::{route as pb, type_urls, workload};
 use ambit_model::convert::{self, ConvertError};
-use ambit_model::ids::{ClusterName, ServiceKey};
+use ambit_model::ids::ClusterName;
+use ambit_model::route::Addressee;
 use ambit_model::snapshot::{Change, Synced};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -24,8 +24,7 @@ pub struct Writer {
     current: Arc<ArcSwap<View>>,
     changes: watch::Sender<u64>,
     /// Resource name → the key its router is found by.
-    router_names: HashMap<String, (ServiceKey, u16)>,
-    counters: Arc<WriterCounters>,
+    router_names: HashMap<String, (Addressee, u16)>,
 }
 
 /// What changed, of one type.
@@ -50,15 +49,6 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// What the writer has done.
-#[derive(Debug, Default)]
-pub struct WriterCounters {
-    /// Updates applied.
-    pub updates: AtomicU64,
-    /// Resources refused.
-    pub rejected: AtomicU64,
-}
-
 #[derive(Debug, Error)]
 enum Refused {
     #[error("cannot be decoded: {0}")]
@@ -80,13 +70,7 @@ impl Writer {
             current,
             changes,
             router_names: HashMap::new(),
-            counters: Arc::default(),
         }
-    }
-
-    /// What has been done so far.
-    pub fn counters(&self) -> Arc<WriterCounters> {
-        self.counters.clone()
     }
 
     /// Applies one update; what could not be applied is returned.
@@ -101,18 +85,32 @@ impl Writer {
         };
         match update.type_url.as_str() {
             type_urls::ADDRESS => addresses(&mut view, update, &mut reject),
+            type_urls::GATEWAY => self.gateway(&mut view, update, &mut reject),
             type_urls::ROUTER => self.routers(&mut view, update, &mut reject),
             type_urls::CLUSTER => clusters(&mut view, update, &mut reject),
             type_urls::ENDPOINTS => endpoints(&mut view, update, &mut reject),
             other => tracing::warn!(type_url = other, "unexpected resource type"),
         }
-        self.counters.updates.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .rejected
-            .fetch_add(rejections.len() as u64, Ordering::Relaxed);
         self.current.store(Arc::new(view));
         self.changes.send_modify(|generation| *generation += 1);
         rejections
+    }
+
+    /// Ours; those of other gateways with our account are ignored.
+    fn gateway(&self, view: &mut View, update: &Update, reject: &mut impl FnMut(&str, &Refused)) {
+        for (name, body) in &update.resources {
+            match decoded(body, convert::route::gateway) {
+                Ok(gateway) if gateway.name == self.gateway => {
+                    view.gateway = Some(Arc::new(gateway));
+                }
+                Ok(_) => {}
+                Err(refused) => reject(name, &refused),
+            }
+        }
+        if update.removed.iter().any(|name| **name == *self.gateway) {
+            view.gateway = None;
+        }
+        view.synced.gateway |= update.first;
     }
 
     fn routers(
@@ -133,7 +131,7 @@ impl Writer {
                 view.routers.remove_mut(&old);
             }
             if router.gateway == self.gateway {
-                let key = (router.service.clone(), router.port);
+                let key = (router.addressed.clone(), router.port);
                 self.router_names.insert(name.clone(), key.clone());
                 view.routers.insert_mut(key, Arc::new(router));
             }

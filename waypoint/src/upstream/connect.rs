@@ -10,6 +10,7 @@ use ambit_hbone::io::{DialError, OpenError, Stage, Stream, StreamInlet, StreamOu
 use ambit_hbone::wire::{ConnectRequest, Forwarded};
 use ambit_net::relay::TcpEndpoint;
 use ambit_net::socket::{DialError as TcpError, DialSpec};
+use http::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::io::{self, IoSlice};
@@ -66,6 +67,7 @@ async fn tunnelled(
     };
     let mut request = ConnectRequest::new(target.address.into());
     request.baggage.clone_from(&upstreams.me.baggage);
+    request.source = Some(HeaderValue::from_static(source(upstreams)));
     request.forwarded = client.map(|client| Forwarded {
         client,
         host: Some(target.cluster.service.hostname.as_ref().into()),
@@ -87,6 +89,14 @@ async fn tunnelled(
             );
             Err(failure)
         }
+    }
+}
+
+/// What we are, in Istio's words (`x-istio-source`).
+fn source(upstreams: &Upstreams) -> &'static str {
+    match upstreams.state.load().plaintext_ports() {
+        [] => "waypoint",
+        _ => "gateway",
     }
 }
 

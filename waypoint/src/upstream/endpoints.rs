@@ -5,8 +5,12 @@
 
 use super::Upstreams;
 use super::balance::Active;
+use super::direct;
+use crate::me::Me;
 use crate::outcome::Failure;
+use crate::state::View;
 use ambit_api::ports;
+use ambit_model::address::NetworkAddress;
 use ambit_model::ids::{ClusterName, SpiffeId, WorkloadUid};
 use ambit_model::route::Cluster;
 use ambit_model::service::Service;
@@ -14,16 +18,19 @@ use ambit_model::workload::{Health, TunnelProtocol, Workload};
 use ambit_routing::http::balance::{Candidate, Turn, pick};
 use ambit_routing::http::select::INVALID_BACKEND;
 use smallvec::SmallVec;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use thiserror::Error;
 
 /// Where a connection goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// Who.
     pub(crate) workload: Arc<Workload>,
-    /// The application's address.
+    /// The application's address, or that of the service if a waypoint stands in between.
     pub(crate) address: SocketAddr,
+    /// Where it is dialled.
+    pub(crate) host: IpAddr,
     /// Who may answer in a tunnel, sorted; empty: plain TCP.
     pub(crate) expected: Arc<[SpiffeId]>,
     /// Limits and protocol.
@@ -38,7 +45,7 @@ impl Target {
 
     /// Address of its tunnel.
     pub(crate) fn tunnel(&self) -> SocketAddr {
-        SocketAddr::new(self.address.ip(), ports::HBONE)
+        SocketAddr::new(self.host, ports::HBONE)
     }
 }
 
@@ -49,30 +56,25 @@ pub(crate) fn choose(
     tried: &[WorkloadUid],
 ) -> Result<(Target, Active), Failure> {
     let view = upstreams.state.load();
-    let cluster = view.cluster(name).ok_or(match name.as_str() {
-        INVALID_BACKEND => Failure::InvalidBackend,
-        _ => Failure::NoCluster,
-    })?;
+    let (cluster, members) = members(&upstreams.me, &view, name)?;
     let mut balance = upstreams.balance.borrow_mut();
     let mut targets: SmallVec<[(Arc<Workload>, SocketAddr); 16]> = SmallVec::new();
     let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
-    let service = view.mesh.service(&cluster.service);
-    for endpoint in view.endpoints(name).map_or(&[][..], |e| &e.endpoints) {
-        let Some(workload) = view.mesh.workload(&endpoint.workload) else {
-            continue;
-        };
-        let Some(address) = address(upstreams, workload, service.map(AsRef::as_ref)) else {
+    for member in members {
+        let Member::Usable {
+            workload,
+            address,
+            weight,
+        } = member
+        else {
             continue;
         };
         candidates.push(Candidate {
-            weight: endpoint.weight,
+            weight,
             active: balance.active(name, &workload.uid),
             tried: tried.contains(&workload.uid),
         });
-        targets.push((
-            workload.clone(),
-            SocketAddr::new(address, endpoint.target_port),
-        ));
+        targets.push((workload, address));
     }
     let mut rng = upstreams.rng();
     let fresh = Turn::starting_anywhere(&mut *rng);
@@ -80,33 +82,137 @@ pub(crate) fn choose(
     let chosen = pick(cluster.load_balancer, &candidates, turn, &mut *rng);
     let (workload, address) = targets.swap_remove(chosen.ok_or(Failure::NoHealthyUpstream)?);
     let active = balance.begin(name, &workload.uid);
+    let service = view.mesh.service(&cluster.service);
+    // A waypoint answers as itself, not as the service.
+    let service = service.filter(|_| cluster.authority.is_none());
     let expected = expected(&workload, service.map(AsRef::as_ref));
     Ok((
         Target {
             workload,
-            address,
+            address: cluster.authority.unwrap_or(address),
+            host: address.ip(),
             expected,
-            cluster: cluster.clone(),
+            cluster,
         },
         active,
     ))
 }
 
-fn address(
-    upstreams: &Upstreams,
-    workload: &Workload,
-    service: Option<&Service>,
-) -> Option<std::net::IpAddr> {
+/// One endpoint of a cluster.
+#[derive(Clone, Debug)]
+pub(crate) enum Member {
+    /// It may take something.
+    Usable {
+        /// Who.
+        workload: Arc<Workload>,
+        /// The application's address.
+        address: SocketAddr,
+        /// Its share.
+        weight: u32,
+    },
+    /// It takes nothing.
+    Unusable {
+        /// Who.
+        uid: WorkloadUid,
+        /// Why.
+        why: Unusable,
+    },
+}
+
+/// Why an endpoint takes nothing.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// Its workload has not arrived.
+    #[error("its workload is not known")]
+    Unknown,
+    /// It is not ready.
+    #[error("it is not ready")]
+    Unhealthy,
+    /// It is elsewhere.
+    #[error("it is in another network")]
+    OtherNetwork,
+    /// It is a waypoint that cannot be reached by HBONE.
+    #[error("it takes no tunnel")]
+    NoTunnel,
+    /// It has no address of a family that the service has.
+    #[error("it has no address of the service's family")]
+    NoAddress,
+}
+
+/// A cluster and its endpoints.
+pub(crate) fn members(
+    me: &Me,
+    view: &View,
+    name: &ClusterName,
+) -> Result<(Arc<Cluster>, SmallVec<[Member; 16]>), Failure> {
+    if let Some(to) = direct::address(name) {
+        return the_pod(me, view, to);
+    }
+    let cluster = view.cluster(name).ok_or(match name.as_str() {
+        INVALID_BACKEND => Failure::InvalidBackend,
+        _ => Failure::NoCluster,
+    })?;
+    let service = view.mesh.service(&cluster.service).map(AsRef::as_ref);
+    let endpoints = view.endpoints(name).map_or(&[][..], |e| &e.endpoints);
+    let members = endpoints.iter().map(|endpoint| {
+        let unusable = |why| Member::Unusable {
+            uid: endpoint.workload.clone(),
+            why,
+        };
+        let Some(workload) = view.mesh.workload(&endpoint.workload) else {
+            return unusable(Unusable::Unknown);
+        };
+        // Nobody but a waypoint that proves itself may be asked for another's address.
+        if cluster.authority.is_some() && !is_tunnelled(workload) {
+            return unusable(Unusable::NoTunnel);
+        }
+        let service = service.filter(|_| cluster.authority.is_none());
+        match address(me, workload, service) {
+            Ok(ip) => Member::Usable {
+                workload: workload.clone(),
+                address: SocketAddr::new(ip, endpoint.target_port),
+                weight: endpoint.weight,
+            },
+            Err(why) => unusable(why),
+        }
+    });
+    Ok((cluster.clone(), members.collect()))
+}
+
+/// A pod that was addressed itself: whether it is ready is its caller's concern.
+fn the_pod(
+    me: &Me,
+    view: &View,
+    to: SocketAddr,
+) -> Result<(Arc<Cluster>, SmallVec<[Member; 16]>), Failure> {
+    let address = NetworkAddress::new(me.network.clone(), to.ip());
+    let workload = view.mesh.workload_at(&address);
+    let workload = workload.ok_or(Failure::NoHealthyUpstream)?;
+    let cluster = direct::cluster(workload, to).ok_or(Failure::NoCluster)?;
+    let only = Member::Usable {
+        workload: workload.clone(),
+        address: to,
+        weight: 1,
+    };
+    Ok((cluster, std::iter::once(only).collect()))
+}
+
+fn address(me: &Me, workload: &Workload, service: Option<&Service>) -> Result<IpAddr, Unusable> {
     let any_health = service.is_some_and(|s| s.load_balancing.allow_unhealthy);
-    let usable = (workload.health == Health::Healthy || any_health)
-        && workload.network == upstreams.me.network;
-    let allowed = |ip: &&std::net::IpAddr| service.is_none_or(|s| s.ip_families.allows(**ip));
-    workload
-        .addresses
-        .iter()
-        .find(allowed)
-        .copied()
-        .filter(|_| usable)
+    if workload.health != Health::Healthy && !any_health {
+        return Err(Unusable::Unhealthy);
+    }
+    if workload.network != me.network {
+        return Err(Unusable::OtherNetwork);
+    }
+    let allowed = |ip: &&IpAddr| service.is_none_or(|s| s.ip_families.allows(**ip));
+    let found = workload.addresses.iter().find(allowed);
+    found.copied().ok_or(Unusable::NoAddress)
+}
+
+/// Whether a workload is reached in a tunnel.
+pub(crate) fn is_tunnelled(workload: &Workload) -> bool {
+    workload.tunnel == TunnelProtocol::Hbone
 }
 
 fn expected(workload: &Workload, service: Option<&Service>) -> Arc<[SpiffeId]> {

@@ -23,7 +23,7 @@ use hyper::rt::Executor;
 use hyper_util::rt::TokioTimer;
 use std::cell::RefCell;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +73,7 @@ impl Version {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     address: SocketAddr,
+    host: IpAddr,
     expected: Arc<[SpiffeId]>,
 }
 
@@ -319,6 +320,7 @@ impl Key {
     fn of(target: &Target) -> Self {
         Self {
             address: target.address,
+            host: target.host,
             expected: target.expected.clone(),
         }
     }

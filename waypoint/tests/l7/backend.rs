@@ -43,6 +43,8 @@ pub(crate) struct Backend {
     pub(crate) seen: Rc<RefCell<Vec<Seen>>>,
     /// `forwarded` of the CONNECTs.
     pub(crate) forwarded: Rc<RefCell<Vec<Option<Forwarded>>>>,
+    /// `x-istio-source` of the CONNECTs.
+    pub(crate) sources: Rc<RefCell<Vec<Option<String>>>>,
 }
 
 /// What an application does with its connections.
@@ -119,13 +121,16 @@ impl Backend {
             protocol,
             seen: Rc::default(),
             forwarded: Rc::default(),
+            sources: Rc::default(),
         };
         let svid = mesh.svid(name).await;
         let (seen, forwarded) = (backend.seen.clone(), backend.forwarded.clone());
+        let sources = backend.sources.clone();
         tokio::task::spawn_local(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (app, svid, seen, forwarded) =
                     (app.clone(), svid.clone(), seen.clone(), forwarded.clone());
+                let sources = sources.clone();
                 tokio::task::spawn_local(async move {
                     if !tunnel {
                         return serve(app, tcp, false, seen).await;
@@ -137,6 +142,9 @@ impl Backend {
                         forwarded
                             .borrow_mut()
                             .push(incoming.request.forwarded.clone());
+                        let source = incoming.request.source.as_ref();
+                        let source = source.and_then(|s| s.to_str().ok());
+                        sources.borrow_mut().push(source.map(str::to_owned));
                         let asked = incoming.request.authority.socket_addr();
                         let (app, seen) = (app.clone(), seen.clone());
                         async move {

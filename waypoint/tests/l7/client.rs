@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// A client with one identity.
 pub(crate) struct Client {
@@ -61,24 +62,34 @@ impl Client {
 
     /// An HTTP/1.1 connection to the service.
     pub(crate) async fn http1(&self) -> Http1 {
-        let io = self.open(&format!("{VIP}:80")).await.unwrap();
+        self.http1_to(&format!("{VIP}:80")).await
+    }
+
+    /// An HTTP/1.1 connection to `authority`.
+    pub(crate) async fn http1_to(&self, authority: &str) -> Http1 {
+        let io = self.open(authority).await.unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
-        tokio::task::spawn_local(connection);
-        Http1(sender)
+        Http1(sender, tokio::task::spawn_local(connection))
     }
 
     /// An HTTP/2 connection to the service.
     pub(crate) async fn http2(&self) -> Http2 {
         let io = self.open(&format!("{VIP}:80")).await.unwrap();
         let (sender, connection) = http2::handshake(Local, TokioIo::new(io)).await.unwrap();
-        tokio::task::spawn_local(connection);
-        Http2(sender)
+        Http2(sender, tokio::task::spawn_local(connection))
     }
 }
 
-pub(crate) struct Http1(pub(crate) http1::SendRequest<Full<Bytes>>);
+type Driver = JoinHandle<hyper::Result<()>>;
+
+pub(crate) struct Http1(pub(crate) http1::SendRequest<Full<Bytes>>, Driver);
 
 impl Http1 {
+    /// Waits until the connection has ended.
+    pub(crate) async fn closed(&mut self) {
+        let _ = (&mut self.1).await.unwrap();
+    }
+
     pub(crate) async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Got {
         self.send("GET", path, headers, "").await
     }
@@ -105,7 +116,7 @@ impl Http1 {
     }
 }
 
-pub(crate) struct Http2(http2::SendRequest<Full<Bytes>>);
+pub(crate) struct Http2(http2::SendRequest<Full<Bytes>>, Driver);
 
 impl Http2 {
     pub(crate) async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Got {
@@ -116,6 +127,24 @@ impl Http2 {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::default()).unwrap();
+        self.0.ready().await.unwrap();
+        read(self.0.send_request(request).await.unwrap()).await
+    }
+}
+
+impl Http2 {
+    /// Waits until the connection has ended.
+    pub(crate) async fn closed(&mut self) {
+        let _ = (&mut self.1).await.unwrap();
+    }
+
+    /// A request with a body.
+    pub(crate) async fn post(&mut self, path: &str, kind: &str, body: &'static str) -> Got {
+        let request = Request::post(format!("http://web{path}"))
+            .version(Version::HTTP_2)
+            .header("content-type", kind)
+            .body(Full::from(body))
+            .unwrap();
         self.0.ready().await.unwrap();
         read(self.0.send_request(request).await.unwrap()).await
     }

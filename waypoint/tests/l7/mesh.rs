@@ -5,11 +5,13 @@ use crate::client::Client;
 use ambit_api::{route as pb, type_urls, workload as wl};
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{InProcessCa, Lease, Priority, SecretStore, Svid};
-use ambit_model::ids::SpiffeId;
+use ambit_model::ids::{ServiceKey, SpiffeId};
 use ambit_runtime::drain;
+use ambit_runtime::readiness::Readiness;
 use ambit_telemetry::access_log::AccessLog;
 use ambit_telemetry::logging::Format;
 use ambit_telemetry::sink::Sink;
+use ambit_waypoint::limits::Limits;
 use ambit_waypoint::listen;
 use ambit_waypoint::me::Me;
 use ambit_waypoint::metrics::Metrics;
@@ -27,6 +29,12 @@ use tokio::task::LocalSet;
 
 pub(crate) const VIP: &str = "10.96.0.1";
 pub(crate) const SERVICE: &str = "shop/web.shop.svc.cluster.local";
+/// Time for the head of a request.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time without requests.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Time between PINGs.
+const PING: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A running waypoint.
@@ -34,6 +42,10 @@ pub(crate) struct Mesh {
     pub(crate) ca: Arc<InProcessCa>,
     pub(crate) address: SocketAddr,
     pub(crate) trigger: drain::Trigger,
+    /// Backends that name us as the waypoint of their pods.
+    pub(crate) waypoint_of: Vec<String>,
+    /// Ports that the gateway takes plaintext on.
+    pub(crate) listeners: Vec<u32>,
     registry: Registry,
     writer: Writer,
     log: Log,
@@ -80,14 +92,16 @@ pub(crate) fn id(account: &str) -> SpiffeId {
 }
 
 impl Mesh {
-    /// A waypoint that knows nothing yet.
+    /// A waypoint that knows of itself alone.
     pub(crate) async fn start() -> Self {
         let ca = Arc::new(InProcessCa::new("test").unwrap());
         let (store, serve) = SecretStore::new(ca.clone(), StoreConfig::default());
         let store_task = tokio::task::spawn_local(serve);
         let lease = store.lease(&id("waypoint"), Priority::OnDemand);
         lease.svid(Duration::from_secs(10)).await.unwrap();
-        Self::with(ca, lease, store_task)
+        let mut mesh = Self::with(ca, lease, store_task);
+        mesh.gateway(vec![]);
+        mesh
     }
 
     fn with(ca: Arc<InProcessCa>, lease: Lease, store: tokio::task::JoinHandle<()>) -> Self {
@@ -99,6 +113,8 @@ impl Mesh {
         let sink = Sink::start(log.clone(), 10_000).unwrap();
         let me = Me {
             identity: id("waypoint"),
+            gateway: "shop/waypoint".into(),
+            service: ServiceKey::new("shop", "waypoint.shop.svc.cluster.local"),
             namespace: "shop".into(),
             network: "".into(),
             baggage: None,
@@ -106,11 +122,20 @@ impl Mesh {
         };
         let parts = Parts {
             me: Arc::new(me),
+            limits: Limits {
+                head: HEAD_TIMEOUT,
+                idle: IDLE_TIMEOUT,
+                ping: PING,
+                pong: PING * 5,
+                ..Limits::default()
+            },
             state,
             lease,
             series: metrics.worker(),
             access_log: AccessLog::new(Format::Plain, sink),
             drain: watch,
+            any: Ipv4Addr::LOCALHOST.into(),
+            listening: Readiness::new().gate("listeners"),
             seed: 42,
         };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -120,6 +145,8 @@ impl Mesh {
             ca,
             address,
             trigger,
+            waypoint_of: Vec::new(),
+            listeners: Vec::new(),
             registry,
             writer,
             log,
@@ -168,6 +195,28 @@ impl Mesh {
         });
     }
 
+    /// What the gateway demands of everything.
+    pub(crate) fn gateway(&mut self, policies: Vec<pb::AccessPolicy>) {
+        let name = "shop/waypoint".to_owned();
+        let gateway = pb::Gateway {
+            name: name.clone(),
+            policies,
+            ports: self.listeners.clone(),
+        };
+        let body = gateway.encode_to_vec().into();
+        self.feed(type_urls::GATEWAY, vec![(name, body)]);
+    }
+
+    /// Takes that away again.
+    pub(crate) fn forget_gateway(&mut self) {
+        let update = Update {
+            type_url: type_urls::GATEWAY.into(),
+            removed: vec!["shop/waypoint".into()],
+            ..Update::default()
+        };
+        assert_eq!(self.writer.update(&update), vec![]);
+    }
+
     pub(crate) fn router(&mut self, router: pb::Router) {
         let name = format!("shop/waypoint/{SERVICE}/{}", router.port);
         self.feed(
@@ -206,6 +255,7 @@ impl Mesh {
         for backend in clusters.iter().flatten() {
             let message = wl::Workload {
                 tunnel_protocol: i32::from(backend.tunnel),
+                waypoint: self.waypoint_of.contains(&backend.name).then(waypoint),
                 ..workload(&backend.name, &backend.address.ip().to_string())
             };
             all.push(address(
@@ -305,6 +355,17 @@ pub(crate) fn base_router(port: u32) -> pb::Router {
 
 pub(crate) fn uid(name: &str) -> String {
     format!("Kubernetes//Pod/shop/{name}")
+}
+
+fn waypoint() -> wl::GatewayAddress {
+    let hostname = wl::NamespacedHostname {
+        namespace: "shop".into(),
+        hostname: "waypoint.shop.svc.cluster.local".into(),
+    };
+    wl::GatewayAddress {
+        destination: Some(wl::gateway_address::Destination::Hostname(hostname)),
+        hbone_mtls_port: 15008,
+    }
 }
 
 fn workload(name: &str, ip: &str) -> wl::Workload {

@@ -154,6 +154,7 @@ fn no_endpoint_and_no_connection_are_told_apart() {
             protocol: pb::Protocol::Auto,
             seen: Default::default(),
             forwarded: Default::default(),
+            sources: Default::default(),
         };
         mesh.configure_clusters(&[vec![]], vec![to(&[("c0", 1)])]);
         let client = mesh.client().await;

@@ -6,8 +6,8 @@ use crate::gather;
 use crate::pod::Pod;
 use crate::thread::ConnectionView;
 use crate::worker::Shared;
-use ambit_identity::Svid;
 use ambit_identity::store::SecretSnapshot;
+use ambit_identity::{CertificateFacts, Svid};
 use ambit_model::Snapshot;
 use ambit_model::authorization::{Authorization, Match, PolicyAction, PolicyScope, StringMatch};
 use ambit_model::service::{IpFamilies, LoadBalancingMode, Service};
@@ -255,31 +255,24 @@ fn certificate(secret: &SecretSnapshot) -> Value {
     })
 }
 
-/// Only the leaf's serial number and validity are known here; the rest is in the PEM.
 fn chain(svid: &Svid) -> Vec<Value> {
-    let entry = |(i, der): (usize, &[u8])| {
-        let mut entry = json!({ "pem": pem(der) });
-        if i == 0 {
-            entry["serialNumber"] = json!(svid.serial());
-            entry["validFrom"] = json!(time(svid.not_before()));
-            entry["expirationTime"] = json!(time(svid.not_after()));
-        }
-        entry
-    };
-    svid.chain()
-        .iter()
-        .map(AsRef::as_ref)
-        .enumerate()
-        .map(entry)
-        .collect()
+    svid.chain().iter().map(|der| one(der.as_ref())).collect()
 }
 
 fn roots(svid: &Svid) -> Vec<Value> {
-    svid.bundle()
-        .roots()
-        .iter()
-        .map(|der| json!({ "pem": pem(der.as_ref()) }))
-        .collect()
+    let roots = svid.bundle().roots();
+    roots.iter().map(|der| one(der.as_ref())).collect()
+}
+
+/// One certificate, whose number upstream writes in decimal.
+fn one(der: &[u8]) -> Value {
+    let mut entry = json!({ "pem": pem(der) });
+    if let Some(facts) = CertificateFacts::of(der) {
+        entry["serialNumber"] = json!(facts.serial);
+        entry["validFrom"] = json!(time(facts.not_before));
+        entry["expirationTime"] = json!(time(facts.not_after));
+    }
+    entry
 }
 
 /// PEM in base64, as upstream writes it.

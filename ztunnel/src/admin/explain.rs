@@ -22,6 +22,24 @@ pub struct Explanation {
     pub refused: bool,
     /// Facts in the order they were consulted.
     pub trace: Vec<String>,
+    /// The waypoint that decides what happens next, if one is dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waypoint: Option<Onward>,
+}
+
+/// A waypoint and what it is asked for.
+#[derive(Debug, Serialize)]
+pub struct Onward {
+    /// Namespace of its pod.
+    pub namespace: String,
+    /// Its pod.
+    pub pod: String,
+    /// `:authority` of the CONNECT: what the application dialled.
+    pub authority: String,
+    /// Identity under which it is asked.
+    pub identity: String,
+    /// Address of the client.
+    pub client: Option<IpAddr>,
 }
 
 /// What is asked.
@@ -83,6 +101,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question<'_>) -> Result<Explanati
         decision,
         refused,
         trace,
+        waypoint: None,
     };
     Ok(match decided.decision {
         Decision::PassThrough { to, .. } => {
@@ -90,6 +109,16 @@ pub fn explain(snapshot: &Snapshot, question: &Question<'_>) -> Result<Explanati
         }
         Decision::Deny(denial) => answer(format!("refused: {denial}"), true, trace),
         Decision::Need(name) => answer(format!("first resolves {name:?}"), false, trace),
+        Decision::Dial(upstream)
+            if source.tunnel == TunnelProtocol::None && upstream.via == Via::Waypoint =>
+        {
+            trace.push(format!(
+                "{}/{} is not captured: it dials by itself, past the waypoint",
+                source.namespace, source.name
+            ));
+            let decision = format!("plain TCP to {original_dst}, past the waypoint");
+            answer(decision, false, trace)
+        }
         Decision::Dial(mut upstream) => {
             if source.tunnel == TunnelProtocol::None {
                 bypass(source, &mut upstream, &mut trace);
@@ -97,7 +126,10 @@ pub fn explain(snapshot: &Snapshot, question: &Question<'_>) -> Result<Explanati
             let route = describe(&upstream);
             match arrive(snapshot, source, &upstream, &mut trace) {
                 Some(refusal) => answer(format!("{route}; refused there: {refusal}"), true, trace),
-                None => answer(route, false, trace),
+                None => Explanation {
+                    waypoint: onward(source, &upstream),
+                    ..answer(route, false, trace)
+                },
             }
         }
     })
@@ -146,7 +178,14 @@ fn resolve(
             .into_iter()
             .next()
     };
-    let ip: Option<IpAddr> = found(Family::V4).or_else(|| found(Family::V6));
+    // A pod that has only IPv6 addresses dials those.
+    let six_only = !source.addresses.is_empty() && source.addresses.iter().all(IpAddr::is_ipv6);
+    let order = if six_only {
+        [Family::V6, Family::V4]
+    } else {
+        [Family::V4, Family::V6]
+    };
+    let ip: Option<IpAddr> = order.into_iter().find_map(found);
     let ip = ip.ok_or_else(|| ExplainError::UnknownName {
         host: host.to_owned(),
     })?;
@@ -169,6 +208,20 @@ fn describe(upstream: &Upstream) -> String {
     }
 }
 
+/// Whom to ask next.
+fn onward(source: &Workload, upstream: &Upstream) -> Option<Onward> {
+    let Protocol::Hbone { authority, .. } = &upstream.protocol else {
+        return None;
+    };
+    (upstream.via == Via::Waypoint).then(|| Onward {
+        namespace: upstream.workload.namespace.to_string(),
+        pod: upstream.workload.name.to_string(),
+        authority: authority.clone(),
+        identity: source.identity.to_string(),
+        client: source.addresses.first().copied(),
+    })
+}
+
 /// What the destination's proxy would say; a waypoint decides per request and is not asked.
 fn arrive(
     snapshot: &Snapshot,
@@ -179,7 +232,12 @@ fn arrive(
     if upstream.via == Via::Waypoint {
         return None;
     }
-    let client = source.addresses.first().copied()?;
+    let same_family = |ip: &&IpAddr| ip.is_ipv4() == upstream.address.is_ipv4();
+    let mut own = source.addresses.iter();
+    let client = own
+        .find(same_family)
+        .or(source.addresses.first())
+        .copied()?;
     let (local, arrival) = match &upstream.protocol {
         Protocol::Tcp => (upstream.address, Arrival::Plaintext),
         Protocol::Hbone { authority, .. } => {

@@ -115,3 +115,42 @@ fn resolv_conf_lines() {
     let expected: [IpAddr; 2] = ["10.96.0.10".parse().unwrap(), "fd00::1".parse().unwrap()];
     assert_eq!(resolv_conf(text), expected);
 }
+
+#[test]
+fn what_has_no_effect_is_told_and_what_would_weaken_a_promise_is_refused() {
+    let given = env(&[
+        ("ENABLE_ORIG_SRC", "true"),
+        ("INPOD_PORT_REUSE", "false"),
+        ("LOCALHOST_APP_TUNNEL", "true"),
+        ("AUTHZ_POLICY_INFO_LOGGING", "true"),
+        ("PREFERED_SERVICE_NAMESPACE", "shop"),
+        ("ISTIO_META_DNS_CAPTURE", "false"),
+        ("ISTIO_META_OWNER", "me"),
+        ("XDS_HEADER_TENANT", "a"),
+        ("ISTIO_METAJSON_LABELS", "{}"),
+        ("HOSTNAME", "node"),
+    ]);
+    let names: Vec<_> = given.keys().cloned().collect();
+    let config = Config::from_names(&given, &names).unwrap();
+    let told: Vec<_> = config.unheeded.iter().map(|u| u.name.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "INPOD_PORT_REUSE",
+            "AUTHZ_POLICY_INFO_LOGGING",
+            "PREFERED_SERVICE_NAMESPACE",
+            "ISTIO_METAJSON_LABELS",
+            "ISTIO_META_OWNER",
+            "XDS_HEADER_TENANT",
+        ]
+    );
+    assert_eq!(read(&[]).unheeded, []);
+    let weaker = Config::from_env(&env(&[("ENABLE_ORIG_SRC", "false")])).unwrap_err();
+    assert!(
+        weaker
+            .to_string()
+            .contains("always see the address of their client")
+    );
+    let wrong = Config::from_env(&env(&[("INPOD_PORT_REUSE", "maybe")]));
+    assert!(wrong.is_err());
+}

@@ -132,6 +132,9 @@ pub struct ConnectRequest {
     pub traceparent: Option<Traceparent>,
     /// `x-forwarded-network`.
     pub network: Option<HeaderValue>,
+    /// `x-istio-source`: the kind of proxy that opens the stream (`waypoint`, `gateway`); absent for a
+    /// node proxy. A claim: nothing may be allowed because of it.
+    pub source: Option<HeaderValue>,
 }
 
 /// Why a request cannot be served; each is answered with 400.
@@ -157,6 +160,7 @@ impl ConnectRequest {
             forwarded: None,
             traceparent: None,
             network: None,
+            source: None,
         }
     }
 
@@ -177,6 +181,7 @@ impl ConnectRequest {
             forwarded: text(headers, headers::FORWARDED).and_then(Forwarded::parse),
             traceparent: text(headers, headers::TRACEPARENT).and_then(Traceparent::parse),
             network: headers.get(headers::X_FORWARDED_NETWORK).cloned(),
+            source: headers.get(headers::X_ISTIO_SOURCE).cloned(),
         })
     }
 
@@ -206,6 +211,7 @@ impl ConnectRequest {
             self.traceparent.as_ref().map(Traceparent::to_header),
         );
         put(headers::X_FORWARDED_NETWORK, self.network.clone());
+        put(headers::X_ISTIO_SOURCE, self.source.clone());
         request
     }
 }

@@ -2,16 +2,18 @@
 //! A resource with one wrong field is refused whole: half a router would send traffic to the wrong
 //! place.
 
+mod access;
 mod filters;
 mod matching;
 
 use super::{ConvertError, port};
 use crate::ids::{ClusterName, ServiceKey};
 use crate::route::{
-    Action, Cluster, Endpoint, Endpoints, HttpRoute, LoadBalancer, Protocol, Router, TcpRoute,
-    WeightedCluster,
+    Action, Addressee, Cluster, Endpoint, Endpoints, Gateway, HttpRoute, LoadBalancer, Protocol,
+    Router, TcpRoute, VirtualHost, WeightedCluster,
 };
 use ambit_api::route as pb;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Limit of one connection attempt where the cluster names none.
@@ -36,12 +38,42 @@ pub fn router(m: pb::Router) -> Result<Router, ConvertError> {
     })?;
     Ok(Router {
         gateway: m.gateway.into(),
-        service: service("service", &m.service)?,
+        addressed: addressed(&m.service, &m.hostname)?,
         port: nonzero_port("port", m.port)?,
         protocol,
         http,
         tcp,
+        policies: each("policies", m.policies, access::policy)?,
     })
+}
+
+/// Converts what a gateway demands.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn gateway(m: pb::Gateway) -> Result<Gateway, ConvertError> {
+    if m.name.is_empty() {
+        return Err(ConvertError::new("name", "must not be empty"));
+    }
+    Ok(Gateway {
+        name: m.name.into(),
+        policies: each("policies", m.policies, access::policy)?,
+        ports: each("ports", m.ports, nonzero_port)?,
+    })
+}
+
+fn addressed(service_key: &str, hostname: &str) -> Result<Addressee, ConvertError> {
+    match (service_key, hostname) {
+        (key, "") => Ok(Addressee::Service(service("service", key)?)),
+        ("", host) => {
+            let wrong = || ConvertError::new("hostname", format!("`{host}` is not a host name"));
+            VirtualHost::parse(host).map(Addressee::Host).ok_or_else(wrong)
+        }
+        _ => Err(ConvertError::new(
+            "hostname",
+            "a router is for a service or for a host",
+        )),
+    }
 }
 
 /// Converts one cluster.
@@ -63,6 +95,14 @@ pub fn cluster(m: pb::Cluster) -> Result<Cluster, ConvertError> {
         subset: m.subset.into(),
         load_balancer,
         connect_timeout: millis(m.connect_timeout_ms).unwrap_or(CONNECT_TIMEOUT),
+        authority: match m.authority.as_str() {
+            "" => None,
+            text => {
+                let reason = format!("`{text}` is not <ip>:<port>");
+                let wrong = |_| ConvertError::new("authority", reason);
+                Some(text.parse::<SocketAddr>().map_err(wrong)?)
+            }
+        },
     })
 }
 

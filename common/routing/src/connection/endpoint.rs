@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub(super) struct Client<'a> {
     pub(super) workload: &'a Workload,
     pub(super) network: &'a NetworkId,
+    /// What its application dialled: the family it can certainly use.
+    pub(super) dialled: IpAddr,
 }
 
 /// What is asked of an endpoint.
@@ -63,9 +65,9 @@ pub(super) fn choose(
     for (workload, _) in usable() {
         if &workload.network != client.network {
             found.elsewhere.get_or_insert(&workload.network);
-        } else if is_addressable(workload) {
+        } else if is_addressable(workload, service) {
             found.eligible += 1;
-            found.add(rank(service, workload, client), workload.capacity);
+            found.add(fit(service, workload, client), workload.capacity);
         }
     }
     trace.push(Fact::Compared {
@@ -84,8 +86,8 @@ pub(super) fn choose(
     let mut left = rng.random_range(0..found.weight);
     for (workload, target_port) in usable() {
         let candidate = &workload.network == client.network
-            && is_addressable(workload)
-            && rank(service, workload, client) == Some(best);
+            && is_addressable(workload, service)
+            && fit(service, workload, client) == Some(best);
         if !candidate {
             continue;
         }
@@ -132,8 +134,11 @@ impl Survey<'_> {
     }
 }
 
-fn is_addressable(workload: &Workload) -> bool {
-    !workload.addresses.is_empty() || !workload.hostname.is_empty()
+/// Whether it can be dialled at all: it has a name to resolve, or an address of a family of the service.
+fn is_addressable(workload: &Workload, service: &Service) -> bool {
+    let allowed = |ip: &IpAddr| service.ip_families.allows(*ip);
+    workload.addresses.iter().any(allowed)
+        || (workload.addresses.is_empty() && !workload.hostname.is_empty())
 }
 
 /// Endpoint's own mapping, then the service's, then the port itself behind an application tunnel.
@@ -158,7 +163,22 @@ pub(super) fn target_port(
     })
 }
 
-/// How well an endpoint fits the client; larger is better, `None` excludes it.
+/// How well an endpoint fits the connection; larger is better, `None` excludes it. Endpoints with an address
+/// of the family that was dialled come first, whatever their distance: the client may have no other.
+fn fit(service: &Service, workload: &Workload, client: &Client<'_>) -> Option<usize> {
+    let allowed = service.ip_families.allows(client.dialled);
+    let same_family = |ip: &IpAddr| allowed && ip.is_ipv4() == client.dialled.is_ipv4();
+    // A name may have addresses of any family.
+    let same = workload.addresses.is_empty() || workload.addresses.iter().any(same_family);
+    let nearness = rank(service, workload, client)?;
+    Some(if same {
+        nearness + SAME_FAMILY
+    } else {
+        nearness
+    })
+}
+
+/// How near it is; larger is nearer.
 fn rank(service: &Service, workload: &Workload, client: &Client<'_>) -> Option<usize> {
     let scopes = &service.load_balancing.preference;
     let matched = |s: &Scope| matches(*s, workload, client);
@@ -191,6 +211,9 @@ fn matches(scope: Scope, workload: &Workload, client: &Client<'_>) -> bool {
         Scope::Network => &w.network == client.network,
     }
 }
+
+/// More than any number of scopes.
+const SAME_FAMILY: usize = 1 << 16;
 
 /// The address to dial: one the service allows, of the family that was dialled if there is one.
 pub(super) fn address(workload: &Workload, service: &Service, dialled: IpAddr) -> Option<IpAddr> {

@@ -232,6 +232,7 @@ fn to_service(
     let client = Client {
         workload: &conn.source,
         network: &conn.network,
+        dialled: to.ip(),
     };
     if let Some((gateway, weighted)) = waypoint::of_service(&service, rng) {
         trace.push(Fact::NamesWaypoint {
@@ -241,7 +242,7 @@ fn to_service(
         if waypoint::contains(snapshot, gateway, &conn.source) {
             trace.push(Fact::SourceIsWaypoint);
         } else {
-            let found = waypoint::resolve(snapshot, gateway, &client, (to.ip(), rng, trace))?;
+            let found = waypoint::resolve(snapshot, gateway, &client, (rng, trace))?;
             return Ok(Decision::Dial(through(found, to, Some(service.clone()))));
         }
     }
@@ -296,6 +297,7 @@ fn to_workload(
     let client = Client {
         workload: &conn.source,
         network: &conn.network,
+        dialled: to.ip(),
     };
     if let Some(gateway) = &target.waypoint {
         trace.push(Fact::NamesWaypoint {
@@ -305,7 +307,7 @@ fn to_workload(
         if waypoint::contains(snapshot, gateway, &conn.source) {
             trace.push(Fact::SourceIsWaypoint);
         } else {
-            let found = waypoint::resolve(snapshot, gateway, &client, (to.ip(), rng, trace))?;
+            let found = waypoint::resolve(snapshot, gateway, &client, (rng, trace))?;
             return Ok(Decision::Dial(through(found, to, None)));
         }
     }

@@ -12,7 +12,7 @@ use ambit_model::snapshot::{Found, Snapshot};
 use ambit_model::waypoint::{GatewayAddress, GatewayDestination};
 use ambit_model::workload::Workload;
 use rand::Rng;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The instance to dial.
@@ -61,7 +61,7 @@ pub(super) fn resolve(
     snapshot: &Snapshot,
     gateway: &GatewayAddress,
     client: &Client<'_>,
-    (dialled, rng, trace): (IpAddr, &mut impl Rng, &mut Trace),
+    (rng, trace): (&mut impl Rng, &mut Trace),
 ) -> Result<Instance, Denial> {
     let unknown = || Denial::UnknownWaypoint {
         waypoint: gateway.clone(),
@@ -89,7 +89,8 @@ pub(super) fn resolve(
                     waypoint: gateway.clone(),
                 },
             })?;
-            let ip = endpoint::address(&choice.workload, &service, dialled).ok_or_else(unknown)?;
+            let ip = endpoint::address(&choice.workload, &service, client.dialled)
+                .ok_or_else(unknown)?;
             let sans = service.subject_alt_names.clone();
             (choice.workload, ip, choice.target_port, sans)
         }

@@ -8,6 +8,7 @@ use crate::stub::aggregated_discovery_service_client::AggregatedDiscoveryService
 use crate::wire::client_state::{ClientState, Rejection, Update};
 use ambit_api::discovery::{DeltaDiscoveryRequest, Node};
 use ambit_runtime::causes::causes;
+use bytes::Bytes;
 use rand::Rng;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,13 +17,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::client::GrpcService;
 use tonic::metadata::{AsciiMetadataKey, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use tracing::{debug, info, warn};
 
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LAST_RETRY: Duration = Duration::from_secs(15);
+/// A stream that has lived so long was a good one; the next waits as if it were the first.
+const SETTLED: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,11 +80,13 @@ pub struct ClientCounters {
     pub bytes: Mutex<BTreeMap<String, u64>>,
     /// Streams that could not be opened.
     pub connection_errors: AtomicU64,
-    /// Streams that broke.
+    /// Streams that broke, and streams with a message that could not be read.
     pub stream_errors: AtomicU64,
     /// Streams the server ended.
     pub completed: AtomicU64,
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Error)]
 enum StreamError {
@@ -98,6 +106,27 @@ enum StreamError {
     },
     #[error("xds stream: {0}")]
     Stream(Box<tonic::Status>),
+    #[error("a message of the xds server cannot be read: {0}")]
+    Malformed(Box<tonic::Status>),
+}
+
+impl StreamError {
+    fn broke(status: tonic::Status) -> Self {
+        let status = Box::new(status);
+        match is_malformed(&status) {
+            true => Self::Malformed(status),
+            false => Self::Stream(status),
+        }
+    }
+}
+
+/// Whether a stream ended because a message could not be read, by the codes the gRPC library gives to
+/// that: no protobuf, a broken frame, more than [`MAX_MESSAGE`].
+pub(super) fn is_malformed(status: &tonic::Status) -> bool {
+    use tonic::Code::{Internal, OutOfRange, Unimplemented};
+    // An error of the transport has a source; one of the decoder has none.
+    let decoder = std::error::Error::source(status).is_none();
+    decoder && matches!(status.code(), Internal | OutOfRange | Unimplemented)
 }
 
 /// Keeps a stream up until dropped.
@@ -105,16 +134,11 @@ pub async fn run(config: ClientConfig, counters: Arc<ClientCounters>, mut handle
     let mut state = ClientState::new(config.node.clone(), &config.types);
     let mut retry = FIRST_RETRY;
     loop {
-        let mut progressed = false;
-        let end = stream(
-            &config,
-            &counters,
-            &mut state,
-            &mut handler,
-            &mut progressed,
-        )
-        .await;
-        if progressed {
+        let began = Instant::now();
+        let end = stream(&config, &counters, &mut state, &mut handler).await;
+        // A server that answers and then turns us away, or cannot be understood, is not asked again
+        // at once.
+        if began.elapsed() >= SETTLED {
             retry = FIRST_RETRY;
         }
         match end {
@@ -124,7 +148,7 @@ pub async fn run(config: ClientConfig, counters: Arc<ClientCounters>, mut handle
             }
             Err(error) => {
                 let counter = match error {
-                    StreamError::Stream(_) => &counters.stream_errors,
+                    StreamError::Stream(_) | StreamError::Malformed(_) => &counters.stream_errors,
                     _ => &counters.connection_errors,
                 };
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -142,7 +166,6 @@ async fn stream(
     counters: &ClientCounters,
     state: &mut ClientState,
     handler: &mut impl Handler,
-    progressed: &mut bool,
 ) -> Result<(), StreamError> {
     let channel = endpoint(config)?
         .connect()
@@ -151,15 +174,31 @@ async fn stream(
             address: config.address.clone(),
             source,
         })?;
-    let mut client = AggregatedDiscoveryServiceClient::new(channel)
+    let client = AggregatedDiscoveryServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
+    converse(client, (config, counters), state, handler).await
+}
+
+/// One stream, from its first request to its end.
+async fn converse<T>(
+    mut client: AggregatedDiscoveryServiceClient<T>,
+    (config, counters): (&ClientConfig, &ClientCounters),
+    state: &mut ClientState,
+    handler: &mut impl Handler,
+) -> Result<(), StreamError>
+where
+    T: GrpcService<Body>,
+    T::Error: Into<BoxError>,
+    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<BoxError> + Send,
+{
     let (sender, receiver) = mpsc::channel(QUEUE);
     for request in state.start() {
         send(&sender, request).await?;
     }
     let request = with_metadata(config, ReceiverStream::new(receiver))?;
-    let broke = |status| StreamError::Stream(Box::new(status));
+    let broke = StreamError::broke;
     let late = |_| {
         broke(tonic::Status::deadline_exceeded(
             "the server does not answer",
@@ -172,7 +211,6 @@ async fn stream(
         .into_inner();
     info!(address = config.address, "xds stream opened");
     while let Some(response) = responses.message().await.map_err(broke)? {
-        *progressed = true;
         count(counters, &response);
         let Some((update, nonce)) = state.on_response(response) else {
             continue;
@@ -268,3 +306,6 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, StreamError> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! Owns: nothing but the list of live streams. Must not: serve an unauthorized caller.
 
 use super::auth::{Authorizer, Denied};
+use super::client::is_malformed;
 use crate::caller::Caller;
 use crate::resource_set::ResourceSet;
 use crate::stub::aggregated_discovery_service_server::{
@@ -51,8 +52,10 @@ pub struct ServerCounters {
     pub pushes: Mutex<BTreeMap<String, u64>>,
     /// Responses refused by clients, by type URL.
     pub rejects: Mutex<BTreeMap<String, u64>>,
-    /// Callers turned away.
+    /// Callers turned away, those with messages that cannot be read among them.
     pub denied: AtomicU64,
+    /// Streams that ended because a message of the client could not be read.
+    pub malformed: AtomicU64,
 }
 
 /// The service. Cheap to clone.
@@ -182,7 +185,7 @@ impl Stream {
                     }
                     Ok(None) => break,
                     Err(status) => {
-                        debug!(caller = %self.state.caller(), error = %status, "xds stream broke");
+                        self.broke(&status).await;
                         break;
                     }
                 },
@@ -233,6 +236,27 @@ impl Stream {
         }
     }
 
+    /// The client went away, or said something that is no request.
+    async fn broke(&self, status: &Status) {
+        let caller = self.state.caller();
+        if !is_malformed(status) {
+            debug!(%caller, error = %status, "xds stream broke");
+            return;
+        }
+        let counters = &self.server.counters;
+        counters.malformed.fetch_add(1, Ordering::Relaxed);
+        counters.denied.fetch_add(1, Ordering::Relaxed);
+        warn!(
+            %caller,
+            node_id = self.node_id,
+            error = status.message(),
+            "xds stream ended: a message of the client cannot be read"
+        );
+        let answer = Status::invalid_argument("the message cannot be read");
+        // The client may be gone already.
+        let _ = self.sender.send(Err(answer)).await;
+    }
+
     fn publish(&self) {
         let status = StreamStatus {
             node_id: self.node_id.clone(),
@@ -248,3 +272,6 @@ impl Drop for Stream {
         lock(&self.server.streams).remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// Types in the order they are sent: what others refer to goes first.
-const ORDER: [&str; 5] = [
+const ORDER: [&str; 6] = [
     type_urls::AUTHORIZATION,
     type_urls::ADDRESS,
     type_urls::CLUSTER,
     type_urls::ENDPOINTS,
+    type_urls::GATEWAY,
     type_urls::ROUTER,
 ];
 

@@ -2,15 +2,16 @@
 //! In: every (service, port, subset) that some route of some gateway needs. Out: one Cluster and one
 //! Endpoints resource each, for exactly those gateways.
 
-use super::{Target, destination_rule, protocol};
+use super::{Place, destination_rule, protocol};
 use crate::out::Out;
 use crate::resource::{Audience, Resource};
-use crate::selector;
+use crate::selector::{self, label};
 use crate::services::{PortFact, ServiceFact};
 use crate::workloads::Member;
 use crate::world::World;
-use ambit_api::{route as pb, type_urls};
+use ambit_api::{ports, route as pb, type_urls};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// Clusters needed so far, by name.
 #[derive(Default)]
@@ -20,31 +21,45 @@ struct Need<'t, 'a> {
     service: &'t ServiceFact<'a>,
     port: PortFact,
     subset: String,
-    /// Gateways `<namespace>/<name>`, which are their service accounts too.
+    /// Service of the waypoint that stands in between.
+    through: Option<String>,
+    /// Gateways `<namespace>/<name>`.
     gateways: BTreeSet<&'t str>,
+    /// Their service accounts.
+    accounts: BTreeSet<&'t str>,
     /// Namespaces of those gateways.
     namespaces: BTreeSet<&'t str>,
 }
 
 impl<'t, 'a> Clusters<'t, 'a> {
-    /// The name of the cluster, which the target's gateway needs from now on.
+    /// The name of the cluster, which the place's gateway needs from now on.
     pub(crate) fn need(
         &mut self,
-        target: Target<'t, 'a>,
+        (world, place): (&World<'_>, Place<'t, 'a>),
         service: &'t ServiceFact<'a>,
         port: PortFact,
         subset: &str,
     ) -> String {
-        let name = name(&service.key, port.number, subset);
+        let through = match place.gateway.is_ingress() {
+            true => waypoint_between(world, service),
+            false => None,
+        };
+        let mut name = name(&service.key, port.number, subset);
+        if through.is_some() {
+            name.push_str(THROUGH_WAYPOINT);
+        }
         let need = self.0.entry(name.clone()).or_insert_with(|| Need {
             service,
             port,
             subset: subset.to_owned(),
+            through,
             gateways: BTreeSet::new(),
+            accounts: BTreeSet::new(),
             namespaces: BTreeSet::new(),
         });
-        need.gateways.insert(&target.gateway.key);
-        need.namespaces.insert(target.gateway.name.0);
+        need.gateways.insert(&place.gateway.key);
+        need.accounts.insert(&place.gateway.account);
+        need.namespaces.insert(place.gateway.name.0);
         name
     }
 
@@ -70,7 +85,8 @@ impl<'t, 'a> Clusters<'t, 'a> {
                 }
             };
             let gateways: Vec<String> = need.gateways.iter().map(|g| (*g).to_owned()).collect();
-            let audience = Audience::Gateways(gateways.clone().into());
+            let accounts = need.accounts.iter().map(|a| (*a).to_owned());
+            let audience = Audience::Gateways(accounts.collect());
             let mut cluster = pb::Cluster {
                 name: name.clone(),
                 service: need.service.key.clone(),
@@ -81,12 +97,23 @@ impl<'t, 'a> Clusters<'t, 'a> {
                 ..Default::default()
             };
             destination_rule::apply(rule, &mut cluster);
-            let backing = by_service.get(need.service.key.as_str());
+            let (behind, port) = match &need.through {
+                Some(waypoint) => (waypoint.as_str(), ports::HBONE),
+                None => (need.service.key.as_str(), need.port.number),
+            };
+            if need.through.is_some() {
+                cluster.authority = need.service.first_address().map_or_else(String::new, |ip| {
+                    SocketAddr::new(ip, need.port.number).to_string()
+                });
+            }
+            // The waypoint knows of subsets; its own pods have none.
+            let subset = subset.filter(|_| need.through.is_none());
+            let backing = by_service.get(behind);
             let endpoints = backing
                 .into_iter()
                 .flatten()
                 .filter(|m| subset.is_none_or(|wanted| selector::matches(wanted, m.labels)))
-                .filter_map(|m| endpoint(m, &need.service.key, need.port.number))
+                .filter_map(|m| endpoint(m, behind, port))
                 .collect();
             let endpoints = pb::Endpoints {
                 cluster: name.clone(),
@@ -100,6 +127,26 @@ impl<'t, 'a> Clusters<'t, 'a> {
             resources.put(type_urls::ENDPOINTS, name, endpoints);
         }
     }
+}
+
+/// End of the name of a cluster that is reached through its service's waypoint.
+const THROUGH_WAYPOINT: &str = "@waypoint";
+/// Label of a Service or Namespace, `true`: ingress gateways send through the waypoint, too.
+const INGRESS_USE_WAYPOINT: &str = "istio.io/ingress-use-waypoint";
+
+/// The Service of the waypoint that an ingress gateway must send through; upstream bypasses it unless a
+/// label asks for it.
+fn waypoint_between(world: &World<'_>, service: &ServiceFact<'_>) -> Option<String> {
+    let own = label(service.object.metadata.labels.as_ref(), INGRESS_USE_WAYPOINT);
+    let asked = own.or_else(|| {
+        let labels = world.namespace_labels(service.namespace);
+        label(labels, INGRESS_USE_WAYPOINT)
+    });
+    if asked != Some("true") || !service.has_address() {
+        return None;
+    }
+    let (namespace, name) = service.waypoint.as_deref()?.split_once('/')?;
+    Some(world.config.service_key(namespace, name))
 }
 
 /// `<namespace>/<hostname>/<port>[/<subset>]`.

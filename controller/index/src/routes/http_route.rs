@@ -1,5 +1,5 @@
-//! HTTPRoute → routes of one service port at one waypoint.
-//! Applies: a parentRef to the service (and, if given, the port) from the service's own namespace.
+//! HTTPRoute → routes of one service port at one waypoint, or of one virtual host at an ingress gateway.
+//! Applies at a waypoint: a parentRef to the service (and, if given, the port) from the service's own namespace.
 //! Every match of every rule becomes a route; they are ordered by specificity as Gateway API says:
 //! exact path, longer prefix, method, more headers, more query parameters, then the older object,
 //! then the order of rules. No match is 404.
@@ -9,7 +9,7 @@ mod filters;
 mod order;
 mod status;
 
-use super::{Compiler, Target, parts};
+use super::{Compiler, Place, Target, parts};
 use crate::world::{World, name_of};
 use ambit_api::route as pb;
 use ambit_crds::gateway::{BackendRef, HttpRouteSpec, ParentRef, RouteRule};
@@ -25,7 +25,12 @@ pub(crate) struct Attached<'a> {
     object: &'a Resource<HttpRouteSpec>,
 }
 
-impl Attached<'_> {
+impl<'a> Attached<'a> {
+    /// One that applies for another reason than [`attached`].
+    pub(super) fn new(object: &'a Resource<HttpRouteSpec>) -> Self {
+        Self { object }
+    }
+
     /// `<namespace>/<name>`.
     pub(crate) fn name(&self) -> String {
         let (namespace, name) = name_of(&self.object.metadata);
@@ -64,15 +69,17 @@ pub(crate) fn attached<'a>(world: &World<'a>, target: Target<'_, 'a>) -> Vec<Att
 pub(crate) fn compile<'t, 'a>(
     compiler: &mut Compiler<'t, 'a>,
     all: &[Attached<'a>],
-    target: Target<'t, 'a>,
+    place: Place<'t, 'a>,
 ) -> Vec<pb::HttpRoute> {
     let mut routes = Vec::new();
     for attached in all {
-        compiler.remarks(key(attached.object)).used = true;
+        if place.gateway.is_waypoint() {
+            compiler.remarks(key(attached.object)).used = true;
+        }
         for (i, rule) in attached.object.spec.rules.iter().enumerate() {
             let mut one = One {
                 compiler,
-                target,
+                place,
                 object: attached.object,
                 path: format!("spec.rules[{i}]"),
             };
@@ -83,7 +90,7 @@ pub(crate) fn compile<'t, 'a>(
             let rule = RouteRule::default();
             let mut one = One {
                 compiler,
-                target,
+                place,
                 object: attached.object,
                 path: "spec.rules".to_owned(),
             };
@@ -97,7 +104,7 @@ pub(crate) fn compile<'t, 'a>(
 /// One rule being compiled.
 struct One<'c, 't, 'a> {
     compiler: &'c mut Compiler<'t, 'a>,
-    target: Target<'t, 'a>,
+    place: Place<'t, 'a>,
     object: &'a Resource<HttpRouteSpec>,
     path: String,
 }
@@ -211,12 +218,13 @@ impl One<'_, '_, '_> {
             .hosts
             .named(namespace, name)
             .ok_or_else(|| missing(format!("service {namespace}/{name} does not exist")))?;
-        let wanted = backend.port.unwrap_or(self.target.port.number);
+        let wanted = backend.port.unwrap_or(self.place.port);
         let port = service
             .ports
             .iter()
             .find(|p| p.number == wanted)
             .ok_or_else(|| missing(format!("service {namespace}/{name} has no port {wanted}")))?;
-        Ok(self.compiler.clusters.need(self.target, service, *port, ""))
+        let at = (self.compiler.world, self.place);
+        Ok(self.compiler.clusters.need(at, service, *port, ""))
     }
 }

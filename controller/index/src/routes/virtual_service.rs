@@ -10,7 +10,7 @@ mod matching;
 
 use super::hosts::{self, Hosts};
 use super::parts;
-use super::{Compiler, Remarks, Target};
+use super::{Compiler, Place, Remarks, Target};
 use crate::services::{PortFact, ServiceFact};
 use crate::world::{World, name_of};
 use ambit_api::route as pb;
@@ -87,7 +87,7 @@ fn is_mesh(gateways: &[String]) -> bool {
 pub(crate) fn compile<'t, 'a>(
     compiler: &mut Compiler<'t, 'a>,
     all: &[Applicable<'a>],
-    target: Target<'t, 'a>,
+    place: Place<'t, 'a>,
 ) -> Vec<pb::HttpRoute> {
     let mut routes = Vec::new();
     for vs in all {
@@ -95,7 +95,7 @@ pub(crate) fn compile<'t, 'a>(
         for (i, http) in vs.object.spec.http.iter().enumerate() {
             let mut one = One {
                 compiler,
-                target,
+                place,
                 object: vs.object,
                 path: format!("spec.http[{i}]"),
             };
@@ -115,7 +115,7 @@ pub(crate) fn compile<'t, 'a>(
 /// One `http[]` entry being compiled.
 struct One<'c, 't, 'a> {
     compiler: &'c mut Compiler<'t, 'a>,
-    target: Target<'t, 'a>,
+    place: Place<'t, 'a>,
     object: &'a Resource<VirtualServiceSpec>,
     path: String,
 }
@@ -124,7 +124,7 @@ impl<'t, 'a> One<'_, 't, 'a> {
     /// `None` when the entry is for other ports only.
     fn route(&mut self, http: &HttpRoute) -> Option<pb::HttpRoute> {
         let here = http.matches.iter().filter(|m| {
-            is_mesh(&m.gateways) && m.port.is_none_or(|port| port == self.target.port.number)
+            is_mesh(&m.gateways) && m.port.is_none_or(|port| port == self.place.port)
         });
         let mut matches: Vec<pb::HttpMatch> = here.map(matching::entry).collect();
         if matches.is_empty() && !http.matches.is_empty() {
@@ -228,7 +228,7 @@ impl<'t, 'a> One<'_, 't, 'a> {
         };
         let wanted = destination.port.as_ref().map(|p| p.number);
         let Some(port) = self.port(service, wanted) else {
-            let number = wanted.unwrap_or(self.target.port.number);
+            let number = wanted.unwrap_or(self.place.port);
             self.problem(format!(
                 "{path}.port: service {} has no port {number}",
                 service.key
@@ -236,7 +236,7 @@ impl<'t, 'a> One<'_, 't, 'a> {
             return super::clusters::name(&service.key, number, &destination.subset);
         };
         let subset = destination.subset.as_str();
-        let client = self.target.gateway.name.0;
+        let client = self.place.gateway.name.0;
         let world = self.compiler.world;
         if !subset.is_empty()
             && !super::destination_rule::has_subset(world, service, client, subset)
@@ -246,9 +246,8 @@ impl<'t, 'a> One<'_, 't, 'a> {
                 "{path}.subset: no DestinationRule of {key} defines subset `{subset}`"
             ));
         }
-        self.compiler
-            .clusters
-            .need(self.target, service, port, subset)
+        let at = (world, self.place);
+        self.compiler.clusters.need(at, service, port, subset)
     }
 
     /// The port given, else the only one, else the one the request was addressed to.
@@ -256,7 +255,7 @@ impl<'t, 'a> One<'_, 't, 'a> {
         let number = match (wanted, &service.ports[..]) {
             (Some(number), _) => number,
             (None, [only]) => only.number,
-            (None, _) => self.target.port.number,
+            (None, _) => self.place.port,
         };
         service.ports.iter().find(|p| p.number == number).copied()
     }

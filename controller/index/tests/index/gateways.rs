@@ -45,6 +45,42 @@ fn bound(mesh: &Mesh, service: &str) -> (String, String, String) {
 }
 
 #[test]
+fn the_service_of_a_waypoint_has_an_address_of_each_family_that_nodes_have() {
+    let cases = [
+        ("", &["10.96."][..]),
+        ("['10.244.1.0/24']", &["10.96."]),
+        (
+            "['10.244.1.0/24', 'fd00:10:244:1::/64']",
+            &["10.96.", "fd00:10:96::8000:"],
+        ),
+        ("['fd00:10:244:1::/64']", &["fd00:10:96::8000:"]),
+    ];
+    for (ranges, wanted) in cases {
+        let mut mesh = Mesh::new(include_str!("../fixtures/waypoint.yaml"));
+        let ranges = if ranges.is_empty() { "[]" } else { ranges };
+        mesh.apply(&format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: n1}}, spec: {{podCIDRs: {ranges}}}}}"
+        ));
+        let key = ObjectKey::new(Kind::Service, "default", "waypoint");
+        let spec = mesh.generated[&key]["spec"].clone();
+        let ips: Vec<&str> = spec["clusterIPs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|ip| ip.as_str())
+            .collect();
+        assert_eq!(ips.len(), wanted.len(), "{ranges}: {spec}");
+        assert!(
+            ips.iter()
+                .zip(wanted)
+                .all(|(ip, start)| ip.starts_with(start)),
+            "{ranges}: {spec}"
+        );
+        assert_eq!(spec["clusterIP"], ips[0]);
+    }
+}
+
+#[test]
 fn a_gateway_gets_account_service_and_pod_and_then_an_address() {
     let mut mesh = Mesh::new(include_str!("../fixtures/bookinfo.yaml"));
     mesh.apply(include_str!("../fixtures/waypoint.yaml"));

@@ -8,4 +8,5 @@ mod peer_authentication;
 mod policies;
 mod services;
 mod virtual_services;
+mod waypoint_policies;
 mod workloads;

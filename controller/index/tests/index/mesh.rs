@@ -204,6 +204,13 @@ impl Mesh {
         router
     }
 
+    pub(crate) fn gateway(&self, name: &str) -> route::Gateway {
+        let body = self.body(type_urls::GATEWAY, name).unwrap().body.clone();
+        let gateway = route::Gateway::decode(body).unwrap();
+        ambit_model::convert::route::gateway(gateway.clone()).unwrap();
+        gateway
+    }
+
     pub(crate) fn cluster(&self, name: &str) -> route::Cluster {
         let body = self.body(type_urls::CLUSTER, name).unwrap().body.clone();
         let cluster = route::Cluster::decode(body).unwrap();

@@ -185,10 +185,6 @@ fn what_node_proxies_cannot_do_is_not_sent_and_said() {
             "{action: CUSTOM, provider: {name: x}, rules: [{}]}",
             "ZtunnelAccepted",
         ),
-        (
-            "{targetRefs: [{kind: Service, group: '', name: reviews}], rules: [{}]}",
-            "WaypointAccepted",
-        ),
     ] {
         let mesh = policy("default", spec);
         assert!(!mesh.has(AUTHORIZATION, "default/p"), "{spec}");

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixtures::{backs, pod, service};
-use ambit_api::security as pb;
+use ambit_api::{security as pb, workload as wl};
 use ambit_model::convert;
 use ambit_model::snapshot::Change;
 
@@ -106,4 +106,33 @@ fn what_cannot_be_answered_says_why() {
         ask(&s, "client", "nothing:80"),
         Err(ExplainError::UnknownName { .. })
     ));
+}
+
+#[test]
+fn a_waypoint_is_named_with_what_it_is_asked_for_and_who_is_not_captured_goes_past_it() {
+    let address = wl::NetworkAddress {
+        address: vec![10, 0, 0, 9],
+        ..Default::default()
+    };
+    let gateway = wl::GatewayAddress {
+        destination: Some(wl::gateway_address::Destination::Address(address)),
+        hbone_mtls_port: 15008,
+    };
+    let snapshot = snapshot(vec![
+        pod("ns", "waypoint", "10.0.0.9", |_| {}),
+        pod("ns", "behind", "10.0.0.3", |w| w.waypoint = Some(gateway)),
+        pod("ns", "outside", "10.0.0.4", |w| w.tunnel_protocol = 0),
+    ]);
+    let answer = ask(&snapshot, "client", "10.0.0.3:8080").unwrap();
+    let onward = answer.waypoint.expect("a waypoint is dialled");
+    assert_eq!((&*onward.namespace, &*onward.pod), ("ns", "waypoint"));
+    assert_eq!(onward.authority, "10.0.0.3:8080");
+    assert_eq!(onward.client, Some("10.0.0.1".parse().unwrap()));
+    assert!(onward.identity.starts_with("spiffe://"), "{onward:?}");
+    let answer = ask(&snapshot, "outside", "10.0.0.3:8080").unwrap();
+    assert!(answer.waypoint.is_none());
+    assert_eq!(
+        answer.decision,
+        "plain TCP to 10.0.0.3:8080, past the waypoint"
+    );
 }

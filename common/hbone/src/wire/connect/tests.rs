@@ -67,6 +67,7 @@ fn a_request_survives_the_wire() {
         forwarded: Forwarded::parse("for=\"10.0.0.1:4000\";host=web.default.svc"),
         traceparent: Traceparent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"),
         network: Some(HeaderValue::from_static("net-2")),
+        source: Some(HeaderValue::from_static("waypoint")),
         ..ConnectRequest::new("[fd00::1]:80".parse().unwrap())
     };
     assert!(request.forwarded.is_some() && request.traceparent.is_some());

@@ -151,6 +151,40 @@ fn a_resolved_name_is_dialled_in_the_family_that_was_asked() {
     assert_eq!(u.address, "192.0.2.1:8080".parse().unwrap());
 }
 
+#[test]
+fn endpoints_of_the_family_that_was_dialled_come_first_and_others_only_if_the_service_allows_them()
+{
+    let backs = |name: &str, ips: &[&str], service: &str| {
+        let mut w = backing(pod(name, ""), service, vec![]);
+        w.addresses = ips.iter().flat_map(|ip| pod("", ip).addresses).collect();
+        w
+    };
+    let mut both = svc("both", "10.96.0.1");
+    both.addresses.extend(svc("", "fd00::1").addresses);
+    both.ip_families = pb::IpFamilies::Dual.into();
+    let mut six = svc("six", "fd00::2");
+    six.ip_families = pb::IpFamilies::Ipv6Only.into();
+    let mut only_four = svc("only-four", "10.96.0.3");
+    only_four.addresses.extend(svc("", "fd00::3").addresses);
+    let mut s = vec![pod("client", "10.0.0.1")];
+    s.push(backs("both-4", &["10.0.0.2"], "both"));
+    s.push(backs("both-46", &["10.0.0.3", "fd00:1::3"], "both"));
+    s.push(backs("six-4", &["10.0.0.4"], "six"));
+    s.push(backs("six-64", &["10.0.0.5", "fd00:1::5"], "six"));
+    s.push(backs("four", &["10.0.0.6"], "only-four"));
+    let s = mesh(s, vec![both, six, only_four]);
+    #[rustfmt::skip]
+    let table = [
+        ("[fd00::1]:80", "Direct [fd00:1::3]:15008 hbone [fd00:1::3]:8080 as both-46 both-46 both"),
+        ("[fd00::2]:80", "Direct [fd00:1::5]:15008 hbone [fd00:1::5]:8080 as six-64 six-64 six"),
+        ("[fd00::3]:80", "Direct 10.0.0.6:15008 hbone 10.0.0.6:8080 as four four only-four"),
+        ("[fd00:1::3]:81", "Direct [fd00:1::3]:15008 hbone [fd00:1::3]:81 as both-46 both-46 -"),
+    ];
+    for (to, expected) in table {
+        assert_eq!(brief(&s, "client", to), expected, "{to}");
+    }
+}
+
 /// How often each endpoint was chosen in 2000 connections.
 fn spread(snapshot: &Snapshot) -> HashMap<String, u32> {
     let mut rng = StdRng::seed_from_u64(11);

@@ -1,6 +1,6 @@
-//! `HTTPRoute.status.parents[]`: one entry per parentRef to a Service.
+//! `HTTPRoute.status.parents[]`: one entry per parentRef to a Service, or to a Gateway of ours.
 
-use super::super::Compiler;
+use super::super::{Compiler, ingress};
 use super::{is_service, key};
 use crate::out::Out;
 use crate::statuses::Condition;
@@ -21,8 +21,15 @@ pub(crate) fn report(compiler: &Compiler<'_, '_>, out: &mut Out) {
             .spec
             .parent_refs
             .iter()
-            .filter(|parent| is_service(parent))
-            .map(|parent| entry(compiler, object, parent))
+            .filter_map(|parent| {
+                if is_service(parent) {
+                    Some(of_service(compiler, object, parent))
+                } else if ingress::is_gateway(parent) {
+                    of_gateway(compiler, object, parent)
+                } else {
+                    None
+                }
+            })
             .collect();
         if !parents.is_empty() {
             out.statuses
@@ -31,7 +38,75 @@ pub(crate) fn report(compiler: &Compiler<'_, '_>, out: &mut Out) {
     }
 }
 
-fn entry(
+/// `None`: the Gateway is another controller's.
+fn of_gateway(
+    compiler: &Compiler<'_, '_>,
+    object: &Resource<HttpRouteSpec>,
+    parent: &ParentRef,
+) -> Option<Value> {
+    let (own, _) = name_of(&object.metadata);
+    let namespace = parent.namespace.as_deref().unwrap_or(own);
+    let accepted = match compiler.gateways.get(&(namespace, parent.name.as_str())) {
+        None => {
+            let why = format!("Gateway {namespace}/{} does not exist", parent.name);
+            (false, "NoMatchingParent", why)
+        }
+        Some(gateway) if !gateway.is_ours() => return None,
+        Some(gateway) => match ingress::attach(compiler.world, gateway, object, parent) {
+            Ok(_) => (true, "Accepted", "Route was valid".to_owned()),
+            Err((reason, why)) => (false, reason, why),
+        },
+    };
+    let mut reference = json!({
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "name": parent.name,
+    });
+    if let Some(namespace) = &parent.namespace {
+        reference["namespace"] = json!(namespace);
+    }
+    if let Some(section) = &parent.section_name {
+        reference["sectionName"] = json!(section);
+    }
+    if let Some(port) = parent.port {
+        reference["port"] = json!(port);
+    }
+    Some(json!({
+        "parentRef": reference,
+        "controllerName": CONTROLLER,
+        "conditions": [
+            condition("Accepted", accepted),
+            condition("ResolvedRefs", resolved(compiler, object)),
+        ],
+    }))
+}
+
+fn condition(kind: &'static str, (met, reason, message): Said) -> Value {
+    Condition::new(kind, met, reason, message).json()
+}
+
+/// Whether a condition is met, its reason and its message.
+type Said = (bool, &'static str, String);
+
+/// Whether every backend means something.
+fn resolved(compiler: &Compiler<'_, '_>, object: &Resource<HttpRouteSpec>) -> Said {
+    let remarks = compiler.remarks.get(&key(object));
+    let problems = remarks.map(|r| r.problems.as_slice()).unwrap_or_default();
+    match problems.first() {
+        None => (true, "ResolvedRefs", "All references resolved".to_owned()),
+        Some(first) => {
+            let reasons = ["InvalidKind", "RefNotPermitted", "BackendNotFound"];
+            let reason = reasons.into_iter().find(|r| first.starts_with(r));
+            (
+                false,
+                reason.unwrap_or("BackendNotFound"),
+                problems.join("; "),
+            )
+        }
+    }
+}
+
+fn of_service(
     compiler: &Compiler<'_, '_>,
     object: &Resource<HttpRouteSpec>,
     parent: &ParentRef,
@@ -64,19 +139,6 @@ fn entry(
         Some(_) => (true, "Accepted", "Route was valid".to_owned()),
     };
     let remarks = compiler.remarks.get(&key(object));
-    let problems = remarks.map(|r| r.problems.as_slice()).unwrap_or_default();
-    let resolved = match problems.first() {
-        None => (true, "ResolvedRefs", "All references resolved".to_owned()),
-        Some(first) => {
-            let reasons = ["InvalidKind", "RefNotPermitted", "BackendNotFound"];
-            let reason = reasons.into_iter().find(|r| first.starts_with(r));
-            (
-                false,
-                reason.unwrap_or("BackendNotFound"),
-                problems.join("; "),
-            )
-        }
-    };
     let waypoint = match remarks.is_some_and(|r| r.used) {
         true => (
             true,
@@ -88,9 +150,6 @@ fn entry(
             "MissingUseWaypointLabel",
             "no waypoint serves the service; the route has no effect".to_owned(),
         ),
-    };
-    let condition = |kind, (met, reason, message): (bool, &'static str, String)| {
-        Condition::new(kind, met, reason, message).json()
     };
     let mut reference = json!({"group": "", "kind": "Service", "name": parent.name});
     if let Some(namespace) = &parent.namespace {
@@ -104,7 +163,7 @@ fn entry(
         "controllerName": CONTROLLER,
         "conditions": [
             condition("Accepted", accepted),
-            condition("ResolvedRefs", resolved),
+            condition("ResolvedRefs", resolved(compiler, object)),
             condition(RESOLVED_WAYPOINTS, waypoint),
         ],
     })
