@@ -5,7 +5,7 @@ use ambit_harness::client::TcpSummary;
 use ambit_harness::cluster::PodView;
 use ambit_harness::lab::{Daemon, DaemonKind};
 use ambit_harness::names::NodeNumber;
-use ambit_harness::{Lab, until};
+use ambit_harness::{Families, Lab, until};
 use anyhow::{Context, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -40,15 +40,25 @@ pub struct Town {
 /// # Errors
 /// What kept it from coming up.
 pub async fn town() -> Result<Option<Town>> {
+    town_of(Families::V4, include_str!("town.yaml")).await
+}
+
+/// A town with other address families and objects: as in `town.yaml`, the namespace [`TOWN`] has `client` and
+/// `near` on node 1 and `echo` on node 2.
+///
+/// # Errors
+/// What kept it from coming up.
+pub async fn town_of(families: Families, yaml: &str) -> Result<Option<Town>> {
     if !can_run() {
         return Ok(None);
     }
     let turn = TURN.lock().await;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let lab = Lab::builder(&format!("town{count}-{}", std::process::id()))
+        .families(families)
         .up()
         .await?;
-    lab.apply("town", include_str!("town.yaml"))?;
+    lab.apply("town", yaml)?;
     lab.pods_ready(SOON).await?;
     let town = Town { lab, _turn: turn };
     for pod in ["client", "echo", "near"] {
@@ -99,16 +109,27 @@ impl Town {
         Ok(())
     }
 
-    /// Where a pod's echo server listens.
+    /// Where a pod's echo server listens, at its primary address.
     ///
     /// # Errors
     /// The pod has no address.
     pub fn address(&self, namespace: &str, pod: &str) -> Result<SocketAddr> {
-        let ip = self
-            .lab
-            .pod_address(namespace, pod)
-            .context("the pod has no address")?;
-        Ok(SocketAddr::new(ip.into(), PORT))
+        let all = self.lab.pod_addresses(namespace, pod);
+        let ip = all.first().context("the pod has no address")?;
+        Ok(SocketAddr::new(*ip, PORT))
+    }
+
+    /// The same at its IPv6 address.
+    ///
+    /// # Errors
+    /// The pod has none.
+    pub fn address_v6(&self, namespace: &str, pod: &str) -> Result<SocketAddr> {
+        let all = self.lab.pod_addresses(namespace, pod);
+        let ip = all.iter().find(|ip| ip.is_ipv6());
+        Ok(SocketAddr::new(
+            *ip.context("the pod has no IPv6 address")?,
+            PORT,
+        ))
     }
 
     /// `n` connections at once from the client to the Service `echo`, each echoing a few bytes.

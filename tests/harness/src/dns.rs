@@ -1,14 +1,14 @@
 //! Cluster DNS, as every node has it.
-//! In: queries over UDP and TCP at the cluster DNS address in the node's namespace. Out: answers from
+//! In: queries over UDP and TCP at a cluster DNS address in the node's namespace. Out: answers from
 //! the [`Cluster`] as it is now.
-//! Owns: two sockets per node.
+//! Owns: two sockets per node and family.
 //! Never here: forwarding; names outside the cluster do not exist in a lab.
 //! Spec: RFC 1035, Kubernetes DNS-based service discovery 1.1.0.
 
 pub mod zone;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,6 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::cluster::Cluster;
-use crate::names::DNS_ADDRESS;
 use crate::netns::{self, EnterError};
 
 /// How long a TCP client may take for one exchange.
@@ -29,19 +28,19 @@ const TCP_IDLE: Duration = Duration::from_secs(10);
 /// TCP clients served at once on one node; later ones wait in the backlog.
 const TCP_CLIENTS: usize = 256;
 
-/// The sockets of one node's responder.
+/// The sockets of one node's responder in one family.
 pub struct Responder {
     udp: UdpSocket,
     tcp: TcpListener,
 }
 
 impl Responder {
-    /// Binds port 53 of the cluster DNS address inside the node's namespace.
+    /// Binds port 53 of this cluster DNS address inside the node's namespace.
     ///
     /// # Errors
     /// The kernel's; [`EnterError`] inside [`io::Error`] if the namespace is gone.
-    pub async fn bind(node: &Path) -> io::Result<Self> {
-        let address = SocketAddr::from((DNS_ADDRESS, 53));
+    pub async fn bind(node: &Path, address: IpAddr) -> io::Result<Self> {
+        let address = SocketAddr::from((address, 53));
         let sockets = netns::inside_async(node, move || {
             Ok::<_, io::Error>((
                 std::net::UdpSocket::bind(address)?,

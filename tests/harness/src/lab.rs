@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cgroup::CgroupError;
 use crate::cluster::Cluster;
+use crate::families::Families;
 use crate::kubelet::node::Node;
 use crate::kubelet::status::Pods;
 use crate::names::{LabName, LabNameError};
@@ -125,6 +126,7 @@ pub enum LabError {
 /// A running lab.
 pub struct Lab {
     name: LabName,
+    families: Families,
     directory: PathBuf,
     programs: PathBuf,
     spawner: Spawner,
@@ -148,6 +150,11 @@ impl Lab {
     /// Its name.
     pub fn name(&self) -> &LabName {
         &self.name
+    }
+
+    /// Its address families.
+    pub fn families(&self) -> Families {
+        self.families
     }
 
     /// The directory of YAML that this lab runs.

@@ -11,6 +11,7 @@ pub mod client;
 pub mod cluster;
 pub mod demo;
 pub mod dns;
+pub mod families;
 pub mod feed;
 pub mod fetch;
 pub mod kubelet;
@@ -28,5 +29,6 @@ pub mod tool;
 pub mod wait;
 pub mod wire;
 
+pub use families::Families;
 pub use lab::{Lab, LabBuilder, LabError};
 pub use wait::{NotYet, until};

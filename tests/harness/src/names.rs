@@ -121,12 +121,12 @@ impl NodeNumber {
         format!("n{}", self.0)
     }
 
-    /// The node's own address.
+    /// The node's own IPv4 address.
     pub fn address(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 244, 0, self.0)
     }
 
-    /// Its pods' range, without the length 24.
+    /// Its pods' IPv4 range, without the length 24.
     pub fn pod_range(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 244, self.0, 0)
     }
@@ -162,14 +162,9 @@ pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Namespace of the mesh's own accounts.
 pub const SYSTEM_NAMESPACE: &str = "istio-system";
 
-/// Where xDS and the CA are served.
+/// Where xDS and the CA are served in a lab that has IPv4.
 pub fn xds_address() -> SocketAddr {
     (CORE_ADDRESS, ports::XDS).into()
-}
-
-/// Where the controller's metrics and debug pages are served.
-pub fn controller_http() -> SocketAddr {
-    (CORE_ADDRESS, ports::CONTROL_METRICS).into()
 }
 
 #[cfg(test)]

@@ -5,18 +5,34 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::cluster::{Backends, Cluster};
+use crate::families::Families;
 
-/// The script for the cluster as it is.
-pub fn script(cluster: &Cluster) -> String {
-    let backends = cluster.backends();
+/// The script for the cluster as it is, with one table a family.
+pub fn script(cluster: &Cluster, families: Families) -> String {
+    let (v4, v6): (Vec<_>, Vec<_>) = cluster
+        .backends()
+        .into_iter()
+        .partition(|entry| entry.vip.is_ipv4());
+    let mut script = String::new();
+    if families.v4() {
+        script.push_str(&table("ip", &v4));
+    }
+    if families.v6() {
+        script.push_str(&table("ip6", &v6));
+    }
+    script
+}
+
+fn table(family: &str, backends: &[Backends]) -> String {
     let mut nat = String::new();
     let mut refuse = String::new();
     let mut own = BTreeSet::new();
-    for entry in &backends {
+    for entry in backends {
         let to = format!(
-            "ip daddr {} {} dport {}",
+            "{family} daddr {} {} dport {}",
             entry.vip, entry.protocol, entry.port
         );
         if entry.endpoints.is_empty() {
@@ -27,7 +43,7 @@ pub fn script(cluster: &Cluster) -> String {
             };
             let _ = writeln!(refuse, "    {to} {answer}");
         } else {
-            let _ = writeln!(nat, "    {to} {}", spread(entry));
+            let _ = writeln!(nat, "    {to} {}", spread(family, entry));
             own.extend(entry.endpoints.iter().map(|(address, _)| *address));
         }
     }
@@ -35,13 +51,13 @@ pub fn script(cluster: &Cluster) -> String {
     for address in own {
         let _ = writeln!(
             hairpin,
-            "    ct status dnat ip saddr {address} ip daddr {address} masquerade"
+            "    ct status dnat {family} saddr {address} {family} daddr {address} masquerade"
         );
     }
     format!(
-        "add table ip lab-services\n\
-         flush table ip lab-services\n\
-         table ip lab-services {{\n\
+        "add table {family} lab-services\n\
+         flush table {family} lab-services\n\
+         table {family} lab-services {{\n\
          \x20 chain services {{\n{nat}  }}\n\
          \x20 chain refused {{\n{refuse}  }}\n\
          \x20 chain prerouting {{ type nat hook prerouting priority dstnat; jump services; }}\n\
@@ -53,19 +69,16 @@ pub fn script(cluster: &Cluster) -> String {
     )
 }
 
-fn spread(entry: &Backends) -> String {
+fn spread(family: &str, entry: &Backends) -> String {
     if let [(address, port)] = entry.endpoints[..] {
-        return format!("dnat to {address}:{port}");
+        return format!("dnat to {}", SocketAddr::new(address, port));
     }
     let count = entry.endpoints.len();
-    let choices: Vec<String> = entry
-        .endpoints
-        .iter()
-        .enumerate()
-        .map(|(index, (address, port))| format!("{index} : {address} . {port}"))
-        .collect();
+    let choice =
+        |(index, (address, port)): (usize, &(IpAddr, u16))| format!("{index} : {address} . {port}");
+    let choices: Vec<String> = entry.endpoints.iter().enumerate().map(choice).collect();
     format!(
-        "dnat ip to numgen random mod {count} map {{ {} }}",
+        "dnat {family} to numgen random mod {count} map {{ {} }}",
         choices.join(", ")
     )
 }
@@ -74,27 +87,32 @@ fn spread(entry: &Backends) -> String {
 mod tests {
     use super::*;
 
-    fn backends(endpoints: Vec<(std::net::Ipv4Addr, u16)>) -> Backends {
+    fn backends(vip: &str, endpoints: &[(&str, u16)]) -> Backends {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         Backends {
             service: ("a".into(), "b".into()),
-            vip: [10, 96, 1, 1].into(),
+            vip: ip(vip),
             protocol: "tcp",
             port: 80,
-            endpoints,
+            endpoints: endpoints.iter().map(|(at, p)| (ip(at), *p)).collect(),
         }
     }
 
     #[test]
     fn one_endpoint_is_a_plain_rewrite_and_several_are_drawn_from_a_map() {
-        let one = backends(vec![([10, 244, 1, 2].into(), 9080)]);
-        assert_eq!(spread(&one), "dnat to 10.244.1.2:9080");
-        let two = backends(vec![
-            ([10, 244, 1, 2].into(), 9080),
-            ([10, 244, 2, 2].into(), 9081),
-        ]);
+        let one = backends("10.96.1.1", &[("10.244.1.2", 9080)]);
+        assert_eq!(spread("ip", &one), "dnat to 10.244.1.2:9080");
+        let two = backends("10.96.1.1", &[("10.244.1.2", 9080), ("10.244.2.2", 9081)]);
         assert_eq!(
-            spread(&two),
+            spread("ip", &two),
             "dnat ip to numgen random mod 2 map { 0 : 10.244.1.2 . 9080, 1 : 10.244.2.2 . 9081 }"
         );
+        let six = backends("fd00::1", &[("fd00::2", 80), ("fd00::3", 81)]);
+        assert_eq!(
+            spread("ip6", &six),
+            "dnat ip6 to numgen random mod 2 map { 0 : fd00::2 . 80, 1 : fd00::3 . 81 }"
+        );
+        let table = table("ip6", &[backends("fd00::1", &[("fd00::2", 80)])]);
+        assert!(table.contains("ip6 daddr fd00::1 tcp dport 80 dnat to [fd00::2]:80"));
     }
 }

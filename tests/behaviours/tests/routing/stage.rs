@@ -11,6 +11,7 @@ use ambit_harness::kubelet::status::PodEntry;
 use ambit_harness::prometheus::Scrape;
 use ambit_harness::{Lab, until};
 use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -150,6 +151,44 @@ impl Stage {
     /// Waits for `n` access lines of requests with the id `id`: what follows the request line in each.
     #[allow(dead_code, reason = "not every test file reads them")]
     pub(crate) async fn access_lines(&self, id: &str, n: usize) -> Result<Vec<AccessLine>> {
+        let paths = self.logs()?;
+        let quoted = format!("\"{id}\"");
+        let lines = until("access lines", SOON, || async {
+            let mut lines = Vec::new();
+            for path in &paths {
+                let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+                let found = text.lines().filter(|line| line.contains(&quoted));
+                lines.extend(found.filter_map(AccessLine::parse));
+            }
+            if lines.len() == n {
+                Ok(lines)
+            } else {
+                Err(format!("{} lines: {lines:?}", lines.len()))
+            }
+        });
+        Ok(lines.await?)
+    }
+
+    /// Waits for a line of the waypoint's log with all of `words`.
+    #[allow(dead_code, reason = "not every test file reads it")]
+    pub(crate) async fn log_line(&self, words: &[&str]) -> Result<String> {
+        let paths = self.logs()?;
+        let line = until("a line of the waypoint's log", SOON, || async {
+            for path in &paths {
+                let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+                let mut lines = text.lines();
+                if let Some(line) = lines.find(|l| words.iter().all(|w| l.contains(w))) {
+                    return Ok(line.to_owned());
+                }
+            }
+            Err(format!("none has {words:?}"))
+        });
+        Ok(line.await?)
+    }
+
+    /// Log files of the waypoint.
+    #[allow(dead_code, reason = "not every test file reads them")]
+    fn logs(&self) -> Result<Vec<PathBuf>> {
         let (name, pod) = self.waypoint()?;
         let node = self.lab.nodes().iter().find(|node| node.name == pod.node);
         let logs = &node.context("the waypoint's node")?.logs;
@@ -166,21 +205,7 @@ impl Stage {
             }
         }
         ensure!(!paths.is_empty(), "no log of {name} in {}", logs.display());
-        let quoted = format!("\"{id}\"");
-        let lines = until("access lines", SOON, || async {
-            let mut lines = Vec::new();
-            for path in &paths {
-                let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-                let found = text.lines().filter(|line| line.contains(&quoted));
-                lines.extend(found.filter_map(AccessLine::parse));
-            }
-            if lines.len() == n {
-                Ok(lines)
-            } else {
-                Err(format!("{} lines: {lines:?}", lines.len()))
-            }
-        });
-        Ok(lines.await?)
+        Ok(paths)
     }
 }
 

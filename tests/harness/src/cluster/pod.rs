@@ -1,11 +1,16 @@
 //! Reading a Pod.
 //! In: a `core/v1` Pod. Out: the few fields the lab acts on, with Kubernetes' defaults.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest as _, Sha256};
+
+use crate::families::Families;
+
+/// Annotation of a Pod: `ipv4` or `ipv6` where its node has both.
+pub const FAMILIES: &str = "lab.ambit.io/ip-families";
 
 /// A Pod with accessors.
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +80,25 @@ impl<'a> PodView<'a> {
         self.0.metadata.annotations.as_ref()?.get(key)
     }
 
-    /// `status.podIP`.
-    pub fn ip(self) -> Option<Ipv4Addr> {
-        self.0.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+    /// `status.podIPs`, or `status.podIP` if that is all there is.
+    pub fn ips(self) -> Vec<IpAddr> {
+        let Some(status) = &self.0.status else {
+            return Vec::new();
+        };
+        let many = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str());
+        let ips: Vec<IpAddr> = many.filter_map(|ip| ip.parse().ok()).collect();
+        if ips.is_empty() {
+            let one = status.pod_ip.as_ref();
+            return one.and_then(|ip| ip.parse().ok()).into_iter().collect();
+        }
+        ips
+    }
+
+    /// The families its annotation [`FAMILIES`] leaves of those of its node. In a cluster this is the network
+    /// plugin's own affair; without the annotation, or with one that says nothing known, it has all.
+    pub fn families(self, of_node: Families) -> Families {
+        let asked = self.annotation(FAMILIES).and_then(|text| text.parse().ok());
+        asked.map_or(of_node, |asked| of_node.narrowed(asked))
     }
 
     /// The `Ready` condition.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ambit_harness::Lab;
+use ambit_harness::{Families, Lab};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Arguments.
@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// Nodes
     #[arg(long, default_value_t = 2)]
     nodes: u8,
+    /// Address families: ipv4, ipv6 or dual
+    #[arg(long, default_value = "ipv4")]
+    families: Families,
     /// File or directory of YAML to apply; may be repeated
     #[arg(short = 'f', long = "file")]
     files: Vec<PathBuf>,
@@ -35,6 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut builder = Lab::builder(&args.name)
         .nodes(args.nodes)
+        .families(args.families)
         .log_filter(&args.log)
         .progress(say);
     if args.without_mesh {

@@ -2,15 +2,15 @@
 //! In: a query and the cluster. Out: the reply: virtual addresses of services, pod addresses of
 //! headless ones, `SRV` records of named ports; names that do not exist are `NXDOMAIN` with an SOA.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, SOA, SRV};
+use hickory_proto::rr::rdata::{A, AAAA, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use k8s_openapi::api::core::v1::Service;
 
-use crate::cluster::{Cluster, Key};
-use crate::names::{CLUSTER_DOMAIN, DNS_ADDRESS};
+use crate::cluster::{Cluster, Key, allows, virtual_addresses};
+use crate::names::CLUSTER_DOMAIN;
 
 /// Seconds an answer may be kept.
 const TTL: u32 = 5;
@@ -61,13 +61,19 @@ fn records(question: &Query, cluster: &Cluster) -> Option<Vec<Record>> {
     match labels[..] {
         [service, namespace] => {
             let (key, service) = find(cluster, namespace, service)?;
-            Some(match question.query_type() {
-                RecordType::A | RecordType::ANY => addresses(cluster, key, service)
-                    .into_iter()
-                    .map(|ip| a(owner.clone(), ip))
+            let asked = question.query_type();
+            let wanted = |ip: &IpAddr| match asked {
+                RecordType::A => ip.is_ipv4(),
+                RecordType::AAAA => ip.is_ipv6(),
+                other => other == RecordType::ANY,
+            };
+            let addresses = addresses(cluster, key, service).into_iter();
+            Some(
+                addresses
+                    .filter(wanted)
+                    .map(|ip| record(owner.clone(), ip))
                     .collect(),
-                _ => Vec::new(),
-            })
+            )
         }
         [port, protocol, service, namespace] => {
             let (_, found) = find(cluster, namespace, service)?;
@@ -103,21 +109,26 @@ fn find<'a>(cluster: &'a Cluster, namespace: &str, name: &str) -> Option<(&'a Ke
         .map(|(key, service)| (key, service.as_ref()))
 }
 
-fn addresses(cluster: &Cluster, key: &Key, service: &Service) -> Vec<Ipv4Addr> {
-    let spec = service.spec.as_ref();
-    match spec.and_then(|s| s.cluster_ip.as_deref()).map(str::parse) {
-        Some(Ok(vip)) => vec![vip],
-        // Headless: `clusterIP: None`.
-        _ => cluster
-            .selected(key, service)
-            .filter(|pod| pod.ready())
-            .filter_map(|pod| pod.ip())
-            .collect(),
+fn addresses(cluster: &Cluster, key: &Key, service: &Service) -> Vec<IpAddr> {
+    let vips = virtual_addresses(service);
+    if !vips.is_empty() {
+        return vips;
     }
+    // Headless: `clusterIP: None`.
+    cluster
+        .selected(key, service)
+        .filter(|pod| pod.ready())
+        .flat_map(|pod| pod.ips())
+        .filter(|ip| allows(service, *ip))
+        .collect()
 }
 
-fn a(owner: Name, ip: Ipv4Addr) -> Record {
-    Record::from_rdata(owner, TTL, RData::A(A(ip)))
+fn record(owner: Name, ip: IpAddr) -> Record {
+    let data = match ip {
+        IpAddr::V4(ip) => RData::A(A(ip)),
+        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
+    };
+    Record::from_rdata(owner, TTL, data)
 }
 
 fn authority() -> Option<Record> {
@@ -128,10 +139,10 @@ fn authority() -> Option<Record> {
 }
 
 /// The resolver configuration of a pod in `namespace`.
-pub fn resolv_conf(namespace: &str) -> String {
+pub fn resolv_conf(namespace: &str, nameserver: IpAddr) -> String {
     format!(
         "search {namespace}.svc.{CLUSTER_DOMAIN} svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\n\
-         nameserver {DNS_ADDRESS}\n\
+         nameserver {nameserver}\n\
          options ndots:5\n"
     )
 }
@@ -158,6 +169,7 @@ mod tests {
             let pod = serde_json::json!({
                 "metadata": {"namespace": "shop", "name": format!("db-{n}"), "labels": {"app": "db"}},
                 "status": {"podIP": format!("10.244.1.{n}"),
+                           "podIPs": [{"ip": format!("10.244.1.{n}")}, {"ip": format!("fd00::{n}")}],
                            "conditions": [{"type": "Ready", "status": ready}]},
             });
             let pod = Arc::new(serde_json::from_value(pod).unwrap());
@@ -184,6 +196,10 @@ mod tests {
         let reply = ask("db.shop.svc.cluster.local.", RecordType::A);
         assert_eq!(reply.answers.len(), 1);
         assert_eq!(reply.answers[0].data, RData::A(A([10, 244, 1, 1].into())));
+        let reply = ask("db.shop.svc.cluster.local.", RecordType::AAAA);
+        assert_eq!(reply.answers.len(), 1);
+        let ip = "fd00::1".parse().unwrap();
+        assert_eq!(reply.answers[0].data, RData::AAAA(AAAA(ip)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! image is one of the programs built beside it.
 //! Spec: `spec.containers[]` (`command`, `args`, `env`).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar};
@@ -85,18 +85,18 @@ impl Images {
 pub fn environment(
     pod: PodView<'_>,
     container: &Container,
-    address: Ipv4Addr,
+    addresses: &[IpAddr],
 ) -> Vec<(String, String)> {
     let mut env = vec![("HOSTNAME".to_owned(), pod.name().to_owned())];
     for var in container.env.iter().flatten() {
-        if let Some(value) = value(pod, var, address) {
+        if let Some(value) = value(pod, var, addresses) {
             env.push((var.name.clone(), value));
         }
     }
     env
 }
 
-fn value(pod: PodView<'_>, var: &EnvVar, address: Ipv4Addr) -> Option<String> {
+fn value(pod: PodView<'_>, var: &EnvVar, addresses: &[IpAddr]) -> Option<String> {
     let Some(from) = &var.value_from else {
         return Some(var.value.clone().unwrap_or_default());
     };
@@ -113,7 +113,11 @@ fn value(pod: PodView<'_>, var: &EnvVar, address: Ipv4Addr) -> Option<String> {
         "metadata.uid" => Some(pod.uid()),
         "spec.nodeName" => pod.node().map(str::to_owned),
         "spec.serviceAccountName" => Some(pod.service_account().to_owned()),
-        "status.podIP" | "status.podIPs" => Some(address.to_string()),
+        "status.podIP" => addresses.first().map(IpAddr::to_string),
+        "status.podIPs" => {
+            let all: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+            Some(all.join(","))
+        }
         _ => quoted("metadata.labels")
             .and_then(|key| pod.label(key))
             .or_else(|| quoted("metadata.annotations").and_then(|key| pod.annotation(key)))
@@ -173,8 +177,13 @@ mod tests {
             {"name": "A", "value": "1"},
             {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a/b']"}}},
             {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}},
         ]}));
-        let env = environment(PodView(&pod), &container, [10, 244, 1, 2].into());
+        let env = environment(
+            PodView(&pod),
+            &container,
+            &[[10, 244, 1, 2].into(), "fd00::2".parse().unwrap()],
+        );
         let pairs: Vec<_> = env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(
             pairs,
@@ -182,7 +191,8 @@ mod tests {
                 ("HOSTNAME", "p"),
                 ("A", "1"),
                 ("B", "c"),
-                ("C", "10.244.1.2")
+                ("C", "10.244.1.2"),
+                ("D", "10.244.1.2,fd00::2")
             ]
         );
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::families::Families;
 use crate::names::{LabName, NetnsName, NodeNumber};
 use crate::network::Addresses;
 use crate::prober::Prober;
@@ -24,6 +25,8 @@ pub struct Node {
     pub number: NodeNumber,
     /// `node-1`
     pub name: String,
+    /// Which families it has addresses of
+    pub families: Families,
     /// Its namespace
     pub netns: NetnsName,
     /// Its cgroup2 directory
@@ -48,7 +51,7 @@ pub struct Node {
     pub images: Images,
     /// Environment of containers that are part of the mesh
     pub mesh_env: Vec<(String, String)>,
-    /// Free pod addresses
+    /// Free host numbers of its pod ranges
     pub addresses: Mutex<Addresses>,
 }
 

@@ -3,7 +3,7 @@
 //! Never here: making a probe (that is [`crate::prober`]) or writing the status.
 //! Spec: `spec.containers[].readinessProbe`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -28,29 +28,34 @@ pub struct Check {
 }
 
 /// The probes of a pod at `address`.
-pub fn checks(pod: &Pod, address: Ipv4Addr) -> Vec<Check> {
+pub fn checks(pod: &Pod, addresses: &[IpAddr]) -> Vec<Check> {
     let containers = PodView(pod).spec().map(|spec| spec.containers.iter());
+    let Some(primary) = addresses.first() else {
+        return Vec::new();
+    };
     containers
         .into_iter()
         .flatten()
-        .filter_map(|c| check(PodView(pod), c, address))
+        .filter_map(|c| check(PodView(pod), c, *primary))
         .collect()
 }
 
-fn check(pod: PodView<'_>, container: &Container, address: Ipv4Addr) -> Option<Check> {
+fn check(pod: PodView<'_>, container: &Container, primary: IpAddr) -> Option<Check> {
     let probe = container.readiness_probe.as_ref()?;
     let number = |port: &IntOrString| match port {
         IntOrString::Int(number) => u16::try_from(*number).ok(),
         IntOrString::String(name) => pod.named_port(name),
     };
-    let (port, path) = match (&probe.http_get, &probe.tcp_socket) {
+    let (port, path, host) = match (&probe.http_get, &probe.tcp_socket) {
         (Some(http), _) => (
             number(&http.port)?,
             Some(http.path.clone().unwrap_or_else(|| "/".to_owned())),
+            &http.host,
         ),
-        (None, Some(tcp)) => (number(&tcp.port)?, None),
+        (None, Some(tcp)) => (number(&tcp.port)?, None, &tcp.host),
         (None, None) => return None,
     };
+    let host = host.as_ref().and_then(|host| host.parse().ok());
     let seconds = |value: Option<i32>, default: u64| {
         value
             .and_then(|s| u64::try_from(s).ok())
@@ -59,7 +64,7 @@ fn check(pod: PodView<'_>, container: &Container, address: Ipv4Addr) -> Option<C
     };
     Some(Check {
         probe: Probe {
-            to: SocketAddr::from((address, port)),
+            to: SocketAddr::new(host.unwrap_or(primary), port),
             path,
             timeout_ms: seconds(probe.timeout_seconds, 1) * 1000,
         },
@@ -117,7 +122,7 @@ mod tests {
             "readinessProbe": {"httpGet": {"path": "/health", "port": "web"}, "failureThreshold": 2},
         }]}});
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        let mut checks = checks(&pod, [10, 244, 1, 2].into());
+        let mut checks = checks(&pod, &[[10, 244, 1, 2].into()]);
         let check = &mut checks[0];
         assert_eq!(check.probe.to.port(), 9080);
         assert_eq!(check.pause(), FIRST);

@@ -2,7 +2,7 @@
 //! In: a pod and its node. Out: a [`Sandbox`], or why there is none; everything half-made is removed.
 //! Owns: what it made, until [`Sandbox::remove`].
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
@@ -13,6 +13,7 @@ use tracing::warn;
 use crate::cgroup::{self, CgroupError};
 use crate::cluster::PodView;
 use crate::dns::zone::resolv_conf;
+use crate::families::Families;
 use crate::launch::Place;
 use crate::names::NetnsName;
 use crate::network::NetworkError;
@@ -51,8 +52,8 @@ pub enum SandboxError {
 pub struct Sandbox {
     /// Where its processes go
     pub place: Place,
-    /// Its address
-    pub address: Ipv4Addr,
+    /// Its addresses, the primary one first
+    pub addresses: Vec<IpAddr>,
     link: Option<PodLink>,
     attachment: Attachment,
     result: Option<Value>,
@@ -66,11 +67,13 @@ impl Sandbox {
     pub async fn create(node: &Node, pod: PodView<'_>, attempt: u32) -> Result<Self, SandboxError> {
         let uid = pod.uid();
         let resolver = node.dir.join(format!("{uid}.resolv.conf"));
-        std::fs::write(&resolver, resolv_conf(pod.namespace())).map_err(|source| {
-            SandboxError::Resolver {
-                path: resolver.clone(),
-                source,
-            }
+        std::fs::write(
+            &resolver,
+            resolv_conf(pod.namespace(), node.families.nameserver()),
+        )
+        .map_err(|source| SandboxError::Resolver {
+            path: resolver.clone(),
+            source,
         })?;
         let cgroup = node.kubepods().join(&uid);
         cgroup::create(&cgroup).map_err(SandboxError::Cgroup)?;
@@ -81,7 +84,7 @@ impl Sandbox {
                 resolv: Some(resolver),
                 parent: None,
             },
-            address: node.number.address(),
+            addresses: node.families.node(node.number),
             link: None,
             attachment: Attachment {
                 container: format!("{}-{attempt}", uid.replace('-', "")),
@@ -98,7 +101,9 @@ impl Sandbox {
             sandbox.place.netns = Some(node.netns.path());
             Ok(())
         } else {
-            sandbox.join(node, &uid, attempt).await
+            sandbox
+                .join(node, (&uid, pod.families(node.families)), attempt)
+                .await
         };
         match joined {
             Ok(()) => Ok(sandbox),
@@ -109,13 +114,18 @@ impl Sandbox {
         }
     }
 
-    async fn join(&mut self, node: &Node, uid: &str, attempt: u32) -> Result<(), SandboxError> {
+    async fn join(
+        &mut self,
+        node: &Node,
+        (uid, families): (&str, Families),
+        attempt: u32,
+    ) -> Result<(), SandboxError> {
         let taken = node
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let address = taken.ok_or_else(|| SandboxError::Addresses(node.name.clone()))?;
+        let host = taken.ok_or_else(|| SandboxError::Addresses(node.name.clone()))?;
         let short: String = uid
             .chars()
             .filter(char::is_ascii_hexdigit)
@@ -128,9 +138,11 @@ impl Sandbox {
                 .lab
                 .netns(&format!("{}-{short}-{attempt}", node.number.short())),
             host_interface: format!("v{short}{}", attempt % 1000),
-            address,
+            host,
+            families,
+            of_node: node.families,
         };
-        self.address = address;
+        self.addresses = link.addresses();
         self.place.netns = Some(link.pod_netns.path());
         self.attachment.netns = link.pod_netns.path();
         self.link = Some(link.clone());
@@ -184,7 +196,7 @@ impl Sandbox {
                     warn!(error = &error as &dyn std::error::Error, "CNI DEL failed");
                 }
             }
-            let address = link.address;
+            let host = link.host;
             if let Err(error) = blocking(move || pod::remove(&link)).await {
                 warn!(
                     error = &error as &dyn std::error::Error,
@@ -194,7 +206,7 @@ impl Sandbox {
             node.addresses
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .give_back(address);
+                .give_back(host);
         }
         if let Some(cgroup) = self.place.cgroup.take() {
             let removed = tokio::task::spawn_blocking(move || cgroup::remove(&cgroup)).await;

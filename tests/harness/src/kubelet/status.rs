@@ -5,7 +5,7 @@
 //! Spec: `core/v1` PodStatus.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::cluster::{Key, PodView};
+use crate::families::Families;
 use crate::launch::Place;
 use crate::names::NodeNumber;
 
@@ -34,8 +35,8 @@ pub enum Phase {
 pub struct PodState {
     /// Phase
     pub phase: Phase,
-    /// Address, once there is a sandbox
-    pub address: Option<Ipv4Addr>,
+    /// `status.podIPs`, the primary one first; empty before the sandbox is there
+    pub addresses: Vec<IpAddr>,
     /// The `Ready` condition
     pub ready: bool,
     /// Processes of its containers
@@ -64,14 +65,14 @@ pub type Pods = watch::Sender<BTreeMap<Key, PodEntry>>;
 
 /// Writes the statuses of one node.
 pub struct Statuses {
-    node: NodeNumber,
+    node: (NodeNumber, Families),
     writer: Writer,
     pods: Arc<Pods>,
 }
 
 impl Statuses {
     /// Statuses of `node`, entries in `pods`.
-    pub fn new(node: NodeNumber, writer: Writer, pods: Arc<Pods>) -> Self {
+    pub fn new(node: (NodeNumber, Families), writer: Writer, pods: Arc<Pods>) -> Self {
         Self { node, writer, pods }
     }
 
@@ -86,7 +87,7 @@ impl Statuses {
 
     /// Publishes the pod's state.
     pub fn write(&self, pod: PodView<'_>, state: &PodState) {
-        let node = self.node.name();
+        let node = self.node.0.name();
         self.pods.send_if_modified(|pods| {
             let entry = pods.entry(key(pod)).or_default();
             let changed = entry.state != *state || entry.node != node;
@@ -127,12 +128,15 @@ fn key(pod: PodView<'_>) -> Key {
     (pod.namespace().to_owned(), pod.name().to_owned())
 }
 
-fn patch(node: NodeNumber, state: &PodState) -> Value {
+fn patch((node, families): (NodeNumber, Families), state: &PodState) -> Value {
     let truth = |yes: bool| if yes { "True" } else { "False" };
     let started = state.phase == Phase::Running;
+    let hosts = families.node(node);
+    let listed = |ips: &[IpAddr]| ips.iter().map(|ip| json!({"ip": ip})).collect::<Value>();
     let mut status = json!({
         "phase": if started { "Running" } else { "Pending" },
-        "hostIP": node.address(),
+        "hostIP": hosts.first(),
+        "hostIPs": listed(&hosts),
         "conditions": [
             {"type": "PodScheduled", "status": "True"},
             {"type": "Initialized", "status": "True"},
@@ -140,9 +144,9 @@ fn patch(node: NodeNumber, state: &PodState) -> Value {
             {"type": "Ready", "status": truth(state.ready)},
         ],
     });
-    if let Some(address) = state.address {
-        status["podIP"] = address.to_string().into();
-        status["podIPs"] = json!([{"ip": address}]);
+    if let Some(primary) = state.addresses.first() {
+        status["podIP"] = primary.to_string().into();
+        status["podIPs"] = listed(&state.addresses);
     }
     if !state.message.is_empty() {
         status["message"] = state.message.clone().into();
@@ -157,11 +161,14 @@ mod tests {
     #[test]
     fn a_pod_with_an_address_is_not_ready_before_it_says_so() {
         let state = PodState {
-            address: Some([10, 244, 1, 2].into()),
+            addresses: Families::Dual.pod(NodeNumber::new(1), 2),
             ..PodState::default()
         };
-        let status = patch(NodeNumber::new(1), &state);
+        let status = patch((NodeNumber::new(1), Families::Dual), &state);
+        assert_eq!(status["podIP"], "10.244.1.2");
         assert_eq!(status["podIPs"][0]["ip"], "10.244.1.2");
+        assert_eq!(status["podIPs"][1]["ip"], "fd00:10:244:1::2");
+        assert_eq!(status["hostIPs"][1]["ip"], "fd00:10:244::1");
         assert_eq!(status["phase"], "Pending");
         assert_eq!(status["conditions"][3]["status"], "False");
     }

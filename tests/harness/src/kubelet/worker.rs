@@ -70,7 +70,7 @@ async fn sandbox(
         }
         match Sandbox::create(node, view, attempt).await {
             Ok(sandbox) => {
-                state.address = Some(sandbox.address);
+                state.addresses.clone_from(&sandbox.addresses);
                 node.statuses
                     .placed(view, &sandbox.place, &token_path(node, view));
                 return Some(sandbox);
@@ -123,7 +123,7 @@ fn prepare(
                 .images
                 .resolve(container)
                 .map_err(|error| error.to_string())?;
-            let own = image::environment(view, container, sandbox.address);
+            let own = image::environment(view, container, &sandbox.addresses);
             let mut env = if run.mesh {
                 mesh_environment(node, view, &token)
             } else {
@@ -191,7 +191,7 @@ async fn live(
             grace,
         ));
     }
-    let mut checks = readiness::checks(pod, sandbox.address);
+    let mut checks = readiness::checks(pod, &sandbox.addresses);
     let mut probes: FuturesUnordered<_> = (0..checks.len())
         .map(|index| probe(node, index, &checks[index], Duration::ZERO))
         .collect();
@@ -252,7 +252,7 @@ fn state(states: &[watch::Receiver<State>], checks: &[Check], sandbox: &Sandbox)
         } else {
             Phase::Pending
         },
-        address: Some(sandbox.address),
+        addresses: sandbox.addresses.clone(),
         ready: stopped.is_none() && checks.iter().all(|check| check.ready().is_ok()),
         pids: states.iter().filter_map(|s| s.pid).collect(),
         restarts: states.iter().map(|s| s.restarts).sum(),

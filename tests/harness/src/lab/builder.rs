@@ -18,6 +18,7 @@ use super::mesh::{self, Layout};
 use super::{Lab, LabError, sweep};
 use crate::dns::Responder;
 use crate::dns::zone::resolv_conf;
+use crate::families::Families;
 use crate::kubelet::image::Images;
 use crate::kubelet::node::Node;
 use crate::kubelet::status::{Pods, Statuses};
@@ -33,6 +34,7 @@ use crate::{cgroup, feed};
 pub struct LabBuilder {
     name: String,
     nodes: u8,
+    families: Families,
     mesh: bool,
     programs: PathBuf,
     token_lifetime: Duration,
@@ -41,11 +43,12 @@ pub struct LabBuilder {
 }
 
 impl LabBuilder {
-    /// Two nodes, the whole mesh, programs beside the running one.
+    /// Two nodes, IPv4, the whole mesh, programs beside the running one.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             nodes: 2,
+            families: Families::default(),
             mesh: true,
             programs: built_programs(),
             token_lifetime: Duration::from_secs(120),
@@ -58,6 +61,13 @@ impl LabBuilder {
     #[must_use]
     pub fn nodes(mut self, nodes: u8) -> Self {
         self.nodes = nodes.max(1);
+        self
+    }
+
+    /// Address families of nodes, pods and Services.
+    #[must_use]
+    pub fn families(mut self, families: Families) -> Self {
+        self.families = families;
         self
     }
 
@@ -128,6 +138,7 @@ impl LabBuilder {
         let (cluster, follow) = feed::follow(&layout.directory)?;
         let mut lab = Lab {
             name: name.clone(),
+            families: self.families,
             directory: layout.directory.clone(),
             programs: self.programs.clone(),
             spawner,
@@ -142,7 +153,11 @@ impl LabBuilder {
         };
         lab.tasks.spawn(follow);
         for number in &numbers {
-            lab.write_yaml("lab-nodes", number, &mesh::node_object(*number))?;
+            lab.write_yaml(
+                "lab-nodes",
+                number,
+                &mesh::node_object(*number, self.families),
+            )?;
             self.add_node(&mut lab, &layout, *number).await?;
         }
         if self.mesh {
@@ -155,6 +170,7 @@ impl LabBuilder {
     fn layout(&self, name: &LabName) -> Result<Layout, LabError> {
         Ok(Layout {
             lab: name.clone(),
+            families: self.families,
             directory: name.run_dir().join("dir"),
             programs: self.programs.clone(),
             cgroup: cgroup::mount_point()?.join(name.cgroup()),
@@ -181,13 +197,14 @@ impl LabBuilder {
             lab: lab.name.clone(),
             number,
             name: number.name(),
+            families: self.families,
             netns: netns.clone(),
             cgroup: layout.node_cgroup(number),
             dir: layout.node_dir(number),
             logs: layout.logs(),
             spawner: lab.spawner.clone(),
             prober,
-            statuses: Statuses::new(number, writer, lab.pods.clone()),
+            statuses: Statuses::new((number, self.families), writer, lab.pods.clone()),
             issuer: lab.issuer.clone(),
             token_lifetime: self.token_lifetime,
             chain: self.mesh.then(|| mesh::chain(layout, number)),
@@ -195,18 +212,20 @@ impl LabBuilder {
                 programs: self.programs.clone(),
             },
             mesh_env: mesh::proxy_environment(layout),
-            addresses: Mutex::new(Addresses::new(number)),
+            addresses: Mutex::new(Addresses::default()),
         });
-        let dns = Responder::bind(&netns.path()).await;
-        let dns = dns.map_err(|source| LabError::Io {
-            path: "DNS responder".into(),
-            source,
-        })?;
-        lab.tasks.spawn(dns.serve(lab.cluster.clone()));
+        for address in self.families.dns() {
+            let dns = Responder::bind(&netns.path(), address).await;
+            let dns = dns.map_err(|source| LabError::Io {
+                path: "DNS responder".into(),
+                source,
+            })?;
+            lab.tasks.spawn(dns.serve(lab.cluster.clone()));
+        }
         let (applied, services) = watch::channel(Arc::default());
         lab.services.push(services);
         lab.tasks.spawn(super::observe::keep_services(
-            netns,
+            (netns, self.families),
             lab.cluster.clone(),
             applied,
         ));
@@ -275,7 +294,7 @@ fn machine(layout: &Layout, numbers: &[NodeNumber], mesh: bool) -> Result<(), La
         make_dir(&dir)?;
     }
     cgroup::create(&layout.cgroup.join("core"))?;
-    network::create_core(&layout.lab)?;
+    network::create_core(&layout.lab, layout.families)?;
     for number in numbers {
         for dir in [
             layout.node_dir(*number),
@@ -284,7 +303,7 @@ fn machine(layout: &Layout, numbers: &[NodeNumber], mesh: bool) -> Result<(), La
         ] {
             make_dir(&dir)?;
         }
-        network::create_node(&layout.lab, *number, numbers)?;
+        network::create_node(&layout.lab, *number, numbers, layout.families)?;
         let cgroup = layout.node_cgroup(*number);
         cgroup::create(&cgroup.join("kubepods"))?;
         for program in mesh::SYSTEM_CGROUPS {
@@ -292,7 +311,7 @@ fn machine(layout: &Layout, numbers: &[NodeNumber], mesh: bool) -> Result<(), La
         }
         write(
             &layout.node_resolver(*number),
-            resolv_conf(SYSTEM_NAMESPACE).as_bytes(),
+            resolv_conf(SYSTEM_NAMESPACE, layout.families.nameserver()).as_bytes(),
         )?;
         if mesh {
             let path = layout.bpffs(*number);

@@ -18,7 +18,7 @@ use super::observe::local;
 use super::{Lab, LabError};
 use crate::cluster::{Cluster, Key};
 use crate::kubelet::status::PodEntry;
-use crate::names::{CLUSTER_DOMAIN, NodeNumber, controller_http};
+use crate::names::{CLUSTER_DOMAIN, NodeNumber};
 
 impl Lab {
     /// Starts the task that keeps the lab file true.
@@ -96,11 +96,10 @@ impl Describer {
 
     async fn daemon_line(&self, daemon: &Daemon) -> ProcessLine {
         let (admin, metrics, ready) = match daemon.kind {
-            DaemonKind::Controller => (
-                Some(controller_http()),
-                Some(controller_http()),
-                Some(controller_http()),
-            ),
+            DaemonKind::Controller => {
+                let http = Some(self.layout.families.controller_http());
+                (http, http, http)
+            }
             DaemonKind::Agent(_) => (
                 None,
                 Some(local(ports::CONTROL_METRICS)),
@@ -160,7 +159,8 @@ fn pod_line(key: &Key, pod: &PodEntry) -> PodLine {
         namespace: key.0.clone(),
         name: key.1.clone(),
         node: pod.node.clone(),
-        address: pod.state.address.map(Into::into),
+        address: pod.state.addresses.first().copied(),
+        addresses: pod.state.addresses.clone(),
         ready: pod.state.ready,
         message: pod.state.message.clone(),
         netns: pod.place.netns.clone(),

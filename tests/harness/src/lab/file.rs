@@ -66,8 +66,11 @@ pub struct PodLine {
     pub name: String,
     /// Node
     pub node: String,
-    /// Address
+    /// Primary address
     pub address: Option<IpAddr>,
+    /// All its addresses, the primary one first
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Whether it is ready
     pub ready: bool,
     /// Why not

@@ -2,17 +2,16 @@
 //! In: names and paths of the lab. Out: a [`Spec`] per program, the CNI configuration.
 //! Spec: ARCHITECTURE.md; upstream's environment names for the proxies.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ambit_api::ports;
 use serde_json::json;
 
+use crate::families::Families;
 use crate::kubelet::cni::Chain;
 use crate::launch::Place;
-use crate::names::{
-    CLUSTER_DOMAIN, DNS_ADDRESS, LabName, NodeNumber, SYSTEM_NAMESPACE, controller_http,
-    xds_address,
-};
+use crate::names::{CLUSTER_DOMAIN, LabName, NodeNumber, SYSTEM_NAMESPACE};
 use crate::process::Spec;
 use crate::tokens::Subject;
 
@@ -28,6 +27,7 @@ const WORKERS: &str = "2";
 pub(crate) struct Layout {
     /// The lab
     pub(crate) lab: LabName,
+    pub(crate) families: Families,
     /// The directory of YAML
     pub(crate) directory: PathBuf,
     /// Where built programs are
@@ -112,9 +112,9 @@ pub(crate) fn controller(layout: &Layout) -> Spec {
         "--ca-dir".to_owned(),
         text(&layout.ca_dir()),
         "--xds-addr".to_owned(),
-        xds_address().to_string(),
+        layout.families.xds_address().to_string(),
         "--http-addr".to_owned(),
-        controller_http().to_string(),
+        layout.families.controller_http().to_string(),
         "--cluster-domain".to_owned(),
         CLUSTER_DOMAIN.to_owned(),
         "--trusted-node-account".to_owned(),
@@ -138,7 +138,7 @@ pub(crate) fn controller(layout: &Layout) -> Spec {
 pub(crate) fn agent(layout: &Layout, node: NodeNumber) -> Spec {
     let dir = layout.node_dir(node);
     let cgroup = layout.node_cgroup(node);
-    let pairs: [(&str, String); 14] = [
+    let pairs: [(&str, String); 13] = [
         ("--node-name", node.name()),
         ("--source-dir", text(&layout.directory)),
         ("--cgroup-root", text(&cgroup)),
@@ -160,11 +160,13 @@ pub(crate) fn agent(layout: &Layout, node: NodeNumber) -> Spec {
             "--ready-addr",
             format!("0.0.0.0:{}", ports::AGENT_READINESS),
         ),
-        ("--nameservers", DNS_ADDRESS.to_string()),
         ("--exclude-namespaces", "kube-system".to_owned()),
     ];
+    // Only IPv4 nameservers are captured; queries to others pass.
+    let nameserver = Some(layout.families.nameserver()).filter(IpAddr::is_ipv4);
     let args = pairs
         .into_iter()
+        .chain(nameserver.map(|ip| ("--nameservers", ip.to_string())))
         .flat_map(|(flag, value)| [flag.to_owned(), value]);
     Spec::new(layout.programs.join("ambit-agent"), args)
         .env([("RUST_LOG", layout.log_filter.as_str())])
@@ -178,6 +180,7 @@ fn agent_run_dir(layout: &Layout, node: NodeNumber) -> PathBuf {
 
 /// `ztunnel` of a node.
 pub(crate) fn ztunnel(layout: &Layout, node: NodeNumber) -> Spec {
+    let instance = layout.families.node(node).into_iter().next();
     let own = [
         ("AUTH_TOKEN", text(&layout.ztunnel_token(node))),
         ("NODE_NAME", node.name()),
@@ -185,7 +188,10 @@ pub(crate) fn ztunnel(layout: &Layout, node: NodeNumber) -> Spec {
         ("POD_NAME", format!("ztunnel-{}", node.short())),
         ("POD_NAMESPACE", SYSTEM_NAMESPACE.to_owned()),
         ("SERVICE_ACCOUNT", ZTUNNEL_ACCOUNT.to_owned()),
-        ("INSTANCE_IP", node.address().to_string()),
+        (
+            "INSTANCE_IP",
+            instance.map_or_else(String::new, |ip| ip.to_string()),
+        ),
         ("RUST_LOG", layout.log_filter.clone()),
     ];
     let mut place = layout.system(node, "ztunnel");
@@ -197,9 +203,13 @@ pub(crate) fn ztunnel(layout: &Layout, node: NodeNumber) -> Spec {
         .log(layout.logs().join(format!("ztunnel-{}.log", node.short())))
 }
 
+/// Free pages go back to the kernel after a second instead of ten, so that what a proxy really holds
+/// can be seen soon (jemalloc's `opt.*_decay_ms`).
+const PAGES_RETURN: &str = "dirty_decay_ms:1000,muzzy_decay_ms:0";
+
 /// What every proxy of the mesh is told.
 pub(crate) fn proxy_environment(layout: &Layout) -> Vec<(String, String)> {
-    let address = format!("https://{}", xds_address());
+    let address = format!("https://{}", layout.families.xds_address());
     let root = text(&layout.root_cert());
     let server = format!("istiod.{SYSTEM_NAMESPACE}.svc");
     [
@@ -215,6 +225,7 @@ pub(crate) fn proxy_environment(layout: &Layout) -> Vec<(String, String)> {
         ("ZTUNNEL_WORKER_THREADS", WORKERS.to_owned()),
         ("LOG_FORMAT", "plain".to_owned()),
         ("RUST_LOG", layout.log_filter.clone()),
+        ("_RJEM_MALLOC_CONF", PAGES_RETURN.to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
@@ -253,7 +264,13 @@ pub(crate) fn chain(layout: &Layout, node: NodeNumber) -> Chain {
 }
 
 /// The Node object of a node.
-pub(crate) fn node_object(node: NodeNumber) -> serde_json::Value {
+pub(crate) fn node_object(node: NodeNumber, families: Families) -> serde_json::Value {
+    let ranges = families.pod_ranges(node);
+    let addresses = families
+        .node(node)
+        .iter()
+        .map(|ip| json!({"type": "InternalIP", "address": ip}))
+        .collect::<serde_json::Value>();
     json!({
         "apiVersion": "v1",
         "kind": "Node",
@@ -265,8 +282,8 @@ pub(crate) fn node_object(node: NodeNumber) -> serde_json::Value {
                 "topology.kubernetes.io/zone": format!("lab-{}", node.short()),
             },
         },
-        "spec": {"podCIDR": format!("{}/24", node.pod_range())},
-        "status": {"addresses": [{"type": "InternalIP", "address": node.address()}]},
+        "spec": {"podCIDR": ranges.first(), "podCIDRs": ranges},
+        "status": {"addresses": addresses},
     })
 }
 

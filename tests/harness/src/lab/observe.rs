@@ -2,7 +2,7 @@
 //! In: questions. Out: answers, or what was seen last when the deadline passed.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use tracing::warn;
 use super::daemon::{Daemon, DaemonKind};
 use super::{Lab, LabError};
 use crate::cluster::{Cluster, Key, PodView};
+use crate::families::Families;
 use crate::fetch::{self, HttpError};
 use crate::kubelet::status::PodEntry;
-use crate::names::{NetnsName, NodeNumber, controller_http, xds_address};
+use crate::names::{NetnsName, NodeNumber};
 use crate::process::Spec;
 use crate::prometheus::Scrape;
 use crate::wait::{NotYet, until};
@@ -55,7 +56,11 @@ impl Lab {
     /// [`NotYet`] with the pods that are not, and why.
     pub async fn pods_ready(&self, limit: Duration) -> Result<(), NotYet> {
         // What was applied just now may not have been noticed yet.
-        let wanted = feed::read(&self.directory).await.unwrap_or_default();
+        let wanted = until("the directory is read", limit, || async {
+            let read = feed::read(&self.directory).await;
+            read.map_err(|error| error.to_string())
+        })
+        .await?;
         until("all pods ready", limit, || async {
             let (cluster, pods) = (self.cluster(), self.pods());
             let here = |pod: &Pod| {
@@ -104,13 +109,23 @@ impl Lab {
         Some(format!("{}/{}: {why}", key.0, key.1))
     }
 
-    /// The address of a pod that has one.
+    /// A pod's IPv4 address, once it has one.
     pub fn pod_address(&self, namespace: &str, pod: &str) -> Option<Ipv4Addr> {
+        let addresses = self.pod_addresses(namespace, pod).into_iter();
+        let mut v4 = addresses.filter_map(|ip| match ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        });
+        v4.next()
+    }
+
+    /// All addresses of a pod, the primary one first; none before it has any.
+    pub fn pod_addresses(&self, namespace: &str, pod: &str) -> Vec<IpAddr> {
         self.pods
             .borrow()
-            .get(&(namespace.to_owned(), pod.to_owned()))?
-            .state
-            .address
+            .get(&(namespace.to_owned(), pod.to_owned()))
+            .map(|entry| entry.state.addresses.clone())
+            .unwrap_or_default()
     }
 
     /// Starts counting what crosses the link between nodes.
@@ -137,7 +152,12 @@ impl Lab {
     /// # Errors
     /// [`HttpError`].
     pub async fn controller_page(&self, path: &str) -> Result<String, HttpError> {
-        let answer = fetch::get(&self.name.core().path(), controller_http(), path).await?;
+        let answer = fetch::get(
+            &self.name.core().path(),
+            self.families.controller_http(),
+            path,
+        )
+        .await?;
         Ok(String::from_utf8_lossy(answer.body()).into_owned())
     }
 
@@ -210,7 +230,7 @@ impl Lab {
             if !root.exists() {
                 return Err(format!("{} is not there", root.display()));
             }
-            netns::connect(&core, xds_address(), READY)
+            netns::connect(&core, self.families.xds_address(), READY)
                 .await
                 .map_err(|error| error.to_string())
         });
@@ -227,7 +247,7 @@ impl Lab {
     pub async fn daemon_ready(&self, daemon: &Arc<Daemon>) -> Result<(), LabError> {
         let netns = self.daemon_netns(daemon.kind).path();
         let (to, path) = match daemon.kind {
-            DaemonKind::Controller => (controller_http(), "/ready"),
+            DaemonKind::Controller => (self.families.controller_http(), "/ready"),
             DaemonKind::Agent(_) => (local(ports::AGENT_READINESS), "/readyz"),
             DaemonKind::Ztunnel(_) => (local(ports::READINESS), "/healthz/ready"),
         };
@@ -254,14 +274,14 @@ impl Lab {
 
 /// Keeps a node's Service rules as the cluster is, until dropped. `applied` has what they were made from.
 pub(super) async fn keep_services(
-    netns: NetnsName,
+    (netns, families): (NetnsName, Families),
     mut cluster: watch::Receiver<Arc<Cluster>>,
     applied: watch::Sender<Arc<Cluster>>,
 ) {
     let mut last = String::new();
     loop {
         let now = cluster.borrow_and_update().clone();
-        let script = service_nat::script(&now);
+        let script = service_nat::script(&now, families);
         if script != last {
             let (at, text) = (netns.clone(), script.clone());
             match tokio::task::spawn_blocking(move || tool::nft(&at, &text)).await {

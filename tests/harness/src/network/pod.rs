@@ -1,14 +1,15 @@
 //! The first plugin of the CNI chain: a pod's namespace and its link to the node.
-//! In: the node, the pod's short id, its address. Out: namespace, veth pair, routes, and the CNI
+//! In: the node, the pod's short id, its addresses. Out: namespace, veth pair, routes, and the CNI
 //! result that the next plugin gets as `prevResult`.
 //! Never here: capture; that is the chained plugin's.
 //! Spec: CNI 1.0.0 result; the shape is the reference `ptp` plugin's.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use super::NetworkError;
+use crate::families::{self, Families, POD_GATEWAY_V6};
 use crate::names::{NetnsName, NodeNumber};
 use crate::tool;
 
@@ -23,8 +24,27 @@ pub struct PodLink {
     pub pod_netns: NetnsName,
     /// The node's end of the pair; at most 15 bytes
     pub host_interface: String,
-    /// The pod's address
-    pub address: Ipv4Addr,
+    /// The pod's number in the node's pod ranges
+    pub host: u8,
+    /// Which families it has an address of
+    pub families: Families,
+    /// Which its node has
+    pub of_node: Families,
+}
+
+impl PodLink {
+    /// The pod's addresses, the primary one first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.families.pod(self.node, self.host)
+    }
+
+    /// What the pod routes an address's family through.
+    fn gateway(&self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(_) => self.node.pod_gateway().into(),
+            IpAddr::V6(_) => POD_GATEWAY_V6.into(),
+        }
+    }
 }
 
 /// Makes namespace and link.
@@ -32,27 +52,50 @@ pub struct PodLink {
 /// # Errors
 /// [`NetworkError`]; [`remove`] cleans up whatever was made.
 pub fn create(link: &PodLink) -> Result<(), NetworkError> {
-    let (pod, veth, address) = (link.pod_netns.as_str(), &link.host_interface, link.address);
-    let gateway = link.node.pod_gateway();
+    let (pod, veth) = (link.pod_netns.as_str(), &link.host_interface);
     tool::ip(None, &format!("netns add {pod}\n"))?;
-    tool::ip(
-        Some(&link.node_netns),
-        &format!(
-            "link add {veth} type veth peer name eth0 netns {pod}\n\
-             link set {veth} up\n\
-             route add {address}/32 dev {veth} src {gateway}\n"
-        ),
-    )?;
-    tool::ip(
-        Some(&link.pod_netns),
-        &format!(
-            "link set lo up\n\
-             addr add {address}/32 dev eth0\n\
-             link set eth0 up\n\
-             route add {gateway}/32 dev eth0 scope link src {address}\n\
-             route add default via {gateway} dev eth0 src {address}\n"
-        ),
-    )?;
+    let mut settings = vec![("net/ipv6/conf/default/accept_dad", "0")];
+    if link.of_node.v6() && !link.families.v6() {
+        // As network plugins do it: not even a loopback address.
+        settings.push(("net/ipv6/conf/all/disable_ipv6", "1"));
+        settings.push(("net/ipv6/conf/default/disable_ipv6", "1"));
+    }
+    super::sysctl(&link.pod_netns, &settings)?;
+    let mut node = format!(
+        "link add {veth} type veth peer name eth0 netns {pod}\n\
+         link set {veth} up\n"
+    );
+    let mut inside = "link set lo up\n".to_owned();
+    for address in link.addresses() {
+        inside.push_str(&match address {
+            IpAddr::V4(ip) => format!("addr add {ip}/32 dev eth0\n"),
+            IpAddr::V6(ip) => format!("addr add {ip}/128 dev eth0 nodad\n"),
+        });
+    }
+    inside.push_str("link set eth0 up\n");
+    for address in link.addresses() {
+        let gateway = link.gateway(address);
+        match address {
+            IpAddr::V4(_) => {
+                node.push_str(&format!(
+                    "route add {address}/32 dev {veth} src {gateway}\n"
+                ));
+                inside.push_str(&format!(
+                    "route add {gateway}/32 dev eth0 scope link src {address}\n"
+                ));
+            }
+            IpAddr::V6(_) => node.push_str(&format!(
+                "addr add {gateway}/64 dev {veth} nodad\n\
+                 route add {address}/128 dev {veth} src {}\n",
+                families::pod_gateway(link.node)
+            )),
+        }
+        inside.push_str(&format!(
+            "route add default via {gateway} dev eth0 src {address}\n"
+        ));
+    }
+    tool::ip(Some(&link.node_netns), &node)?;
+    tool::ip(Some(&link.pod_netns), &inside)?;
     Ok(())
 }
 
@@ -78,18 +121,26 @@ pub fn result(link: &PodLink) -> Result<Value, NetworkError> {
         let show = ["-n", netns.as_str(), "-o", "link", "show", "dev", interface];
         tool::run("ip", &show, "").map(|line| parse_mac(&line))
     };
+    let (mut ips, mut routes) = (Vec::new(), Vec::new());
+    for address in link.addresses() {
+        let gateway = link.gateway(address);
+        let (bits, all) = match address {
+            IpAddr::V4(_) => (32, "0.0.0.0/0"),
+            IpAddr::V6(_) => (128, "::/0"),
+        };
+        ips.push(
+            json!({"address": format!("{address}/{bits}"), "gateway": gateway, "interface": 1}),
+        );
+        routes.push(json!({"dst": all, "gw": gateway}));
+    }
     Ok(json!({
         "cniVersion": "1.0.0",
         "interfaces": [
             {"name": link.host_interface, "mac": mac(&link.node_netns, &link.host_interface)?},
             {"name": "eth0", "mac": mac(&link.pod_netns, "eth0")?, "sandbox": link.pod_netns.path()},
         ],
-        "ips": [{
-            "address": format!("{}/32", link.address),
-            "gateway": link.node.pod_gateway(),
-            "interface": 1,
-        }],
-        "routes": [{"dst": "0.0.0.0/0", "gw": link.node.pod_gateway()}],
+        "ips": ips,
+        "routes": routes,
         "dns": {},
     }))
 }
