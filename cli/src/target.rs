@@ -1,57 +1,105 @@
-//! Where the mesh is. In: `--lab`. Out: processes and a way to ask them.
-//! A lab's file in `/run/ambit/labs` names every process with its network namespace and ports.
+//! Where the mesh is. In: `--lab`, `--kubeconfig`, `--context`. Out: processes and a way to ask them.
+//! A lab's file in `/run/ambit/labs` names every process with its network namespace and ports; in a
+//! cluster they are pods, found by label and asked through the API server.
 
 mod http;
 mod lab;
+mod process;
 
+use crate::cluster::{Chosen, Cluster};
 use anyhow::{Context, Result, bail};
 use lab::Lab;
-pub(crate) use lab::Process;
-use std::net::SocketAddr;
+use process::Door;
+pub(crate) use process::Process;
 use std::path::Path;
 
 const LABS: &str = "/run/ambit/labs";
 
 /// A running mesh.
 pub(crate) struct Target {
-    lab: Lab,
+    processes: Vec<Process>,
 }
 
-/// Opens the lab called `name`, or the only one there is.
-pub(crate) fn open(name: Option<&str>) -> Result<Target> {
-    let lab = match name {
-        Some(name) => lab::read(&Path::new(LABS).join(format!("{name}.json")))
-            .with_context(|| format!("no lab called `{name}` is running"))?,
-        None => only_lab()?,
-    };
-    Ok(Target { lab })
+/// What the command line says about where the mesh is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// `--lab`
+    pub(crate) lab: Option<String>,
+    /// `--kubeconfig`, `--context`
+    pub(crate) cluster: Chosen,
+    /// Namespace of the mesh in a cluster
+    pub(crate) namespace: String,
 }
 
-fn only_lab() -> Result<Lab> {
-    let mut found = lab::list(Path::new(LABS))?;
-    match found.len() {
-        1 => {
-            let lab = found.remove(0);
-            crate::output::note(format_args!("lab: {}", lab.name));
-            Ok(lab)
-        }
-        0 => bail!(
-            "no mesh found: start a lab with `cargo xtask demo --keep`, or name one with --lab"
-        ),
-        _ => {
-            let names: Vec<_> = found.iter().map(|l| l.name.as_str()).collect();
-            bail!(
-                "several labs are running ({}); choose one with --lab",
-                names.join(", ")
-            )
+/// Opens what was named; else the only lab there is; else the cluster of the kubeconfig.
+pub(crate) async fn open(place: &Place) -> Result<Target> {
+    if let Some(name) = &place.lab {
+        let lab = lab::read(&Path::new(LABS).join(format!("{name}.json")))
+            .with_context(|| format!("no lab called `{name}` is running"))?;
+        return Ok(of_lab(lab));
+    }
+    if !place.cluster.is_named() {
+        let mut found = lab::list(Path::new(LABS))?;
+        match found.len() {
+            0 => {}
+            1 => {
+                let lab = found.remove(0);
+                crate::output::note(format_args!("lab: {}", lab.name));
+                return Ok(of_lab(lab));
+            }
+            _ => {
+                let names: Vec<_> = found.iter().map(|l| l.name.as_str()).collect();
+                bail!(
+                    "several labs are running ({}); choose one with --lab",
+                    names.join(", ")
+                )
+            }
         }
     }
+    let cluster = place.cluster.connect().await.context(
+        "no mesh found: name a cluster with --kubeconfig, or start a lab with `cargo xtask demo --keep`",
+    )?;
+    of_cluster(cluster, &place.namespace).await
+}
+
+fn of_lab(lab: Lab) -> Target {
+    Target {
+        processes: lab.processes.into_iter().map(Process::from).collect(),
+    }
+}
+
+async fn of_cluster(cluster: Cluster, namespace: &str) -> Result<Target> {
+    let pods = cluster
+        .mesh_pods(namespace)
+        .await
+        .with_context(|| format!("the mesh of the cluster at {}", cluster.server))?;
+    let processes = pods
+        .into_iter()
+        .map(|pod| Process {
+            // A waypoint may have the name of another in another namespace.
+            name: match pod.role {
+                "waypoint" => format!("{}/{}", pod.namespace, pod.name),
+                _ => pod.name.clone(),
+            },
+            role: pod.role.to_owned(),
+            node: pod.node,
+            running: pod.running,
+            door: Door::Pod {
+                cluster: cluster.clone(),
+                namespace: pod.namespace,
+                pod: pod.name,
+                admin: pod.admin,
+                metrics: pod.metrics,
+            },
+        })
+        .collect();
+    Ok(Target { processes })
 }
 
 impl Target {
     /// Processes of a role: `ztunnel`, `agent`, `controller`, `waypoint`.
     pub(crate) fn processes<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a Process> {
-        self.lab.processes.iter().filter(move |p| p.role == role)
+        self.processes.iter().filter(move |p| p.role == role)
     }
 
     /// The node proxy of `node`, or the only one.
@@ -77,42 +125,5 @@ impl Target {
         self.processes("ztunnel")
             .filter_map(|p| p.node.as_deref())
             .collect()
-    }
-}
-
-impl Process {
-    /// `GET` on its admin port.
-    pub(crate) async fn admin(&self, path: &str) -> Result<String> {
-        self.ask("GET", self.admin, path).await
-    }
-
-    /// `POST` on its admin port.
-    pub(crate) async fn admin_post(&self, path: &str) -> Result<String> {
-        self.ask("POST", self.admin, path).await
-    }
-
-    /// `GET` on its metrics port.
-    pub(crate) async fn metrics(&self) -> Result<String> {
-        self.ask("GET", self.metrics, "/metrics").await
-    }
-
-    async fn ask(&self, method: &str, address: Option<SocketAddr>, path: &str) -> Result<String> {
-        let address = address.with_context(|| format!("{} has no such port", self.name))?;
-        if self.pid.is_none() {
-            bail!("{} is not running", self.name);
-        }
-        let token = match &self.token_file {
-            // It may have just been replaced; the process then answers what it may without it.
-            Some(path) => std::fs::read_to_string(path).ok(),
-            None => None,
-        };
-        let request = http::Ask {
-            method,
-            path,
-            token: token.as_deref().map(str::trim),
-        };
-        http::request(&self.netns, address, &request)
-            .await
-            .with_context(|| format!("{} at {address}{path}", self.name))
     }
 }

@@ -1,5 +1,6 @@
-//! `ambit explain connection`: asks the source pod's node proxy to run its own decision, without
-//! making a connection, and prints every fact it consulted.
+//! `ambit explain connection`: asks the source pod's node proxy to run its own decision, and the
+//! waypoint it leads to, if any, to run its own for a request, without making a connection. Prints
+//! every fact they consulted.
 
 use crate::output::{self, Format, Verdict};
 use crate::target::Target;
@@ -24,10 +25,26 @@ enum What {
         /// What it dials: a service name, hostname or address, with its port
         #[arg(long, value_name = "HOST:PORT")]
         to: String,
+        #[command(flatten)]
+        request: RequestArgs,
     },
 }
 
-/// The proxy's answer.
+/// What the application says, for waypoints, which decide by request.
+#[derive(clap::Args)]
+struct RequestArgs {
+    /// Method of the request, where a waypoint decides by it
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// Path of the request, with its query
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// A header of the request, `NAME: VALUE`; may be repeated. `Host` is the dialled name otherwise
+    #[arg(long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+}
+
+/// The node proxy's answer.
 #[derive(Debug, Deserialize, Serialize)]
 struct Explanation {
     /// One line: what happens.
@@ -36,34 +53,122 @@ struct Explanation {
     refused: bool,
     /// Facts in the order they were consulted.
     trace: Vec<String>,
+    /// The waypoint it leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waypoint: Option<Onward>,
 }
 
-/// Prints the explanation. [`Verdict::Wrong`] when the connection would be refused.
+/// A waypoint and what it is asked for.
+#[derive(Debug, Deserialize, Serialize)]
+struct Onward {
+    namespace: String,
+    pod: String,
+    authority: String,
+    identity: String,
+    client: Option<String>,
+    /// What it says; absent where it could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    explanation: Option<RequestExplanation>,
+}
+
+/// The waypoint's answer.
+#[derive(Debug, Deserialize, Serialize)]
+struct RequestExplanation {
+    /// One line: what happens.
+    decision: String,
+    /// Whether the waypoint would answer with an error.
+    refused: bool,
+    /// The route taken.
+    route: String,
+    /// The cluster chosen.
+    cluster: String,
+    /// The endpoint chosen.
+    endpoint: String,
+    /// Facts in the order they were consulted.
+    trace: Vec<String>,
+}
+
+/// Prints the explanation. [`Verdict::Wrong`] when the connection or the request would be refused.
 pub(crate) async fn run(args: &Args, target: &Target, format: Format) -> Result<Verdict> {
-    let What::Connection { from, to } = &args.what;
+    let What::Connection { from, to, request } = &args.what;
     let (namespace, name) = pod(from)?;
     let mut refusals = Vec::new();
     for process in target.processes("ztunnel") {
-        let path = format!("/explain?namespace={namespace}&pod={name}&to={to}");
-        match process.admin(&path).await {
-            Ok(text) => {
-                let answer: Explanation =
-                    serde_json::from_str(&text).context("the proxy's answer")?;
-                print(&answer, process.node.as_deref().unwrap_or("?"), format)?;
-                let refused = answer.refused;
-                return Ok(if refused {
-                    Verdict::Wrong
-                } else {
-                    Verdict::Fine
-                });
+        let path = format!(
+            "/explain?namespace={}&pod={}&to={}",
+            escaped(namespace),
+            escaped(name),
+            escaped(to)
+        );
+        let text = match process.admin(&path).await {
+            Ok(text) => text,
+            Err(e) => {
+                refusals.push(format!("{}: {e:#}", process.name));
+                continue;
             }
-            Err(e) => refusals.push(format!("{}: {e:#}", process.name)),
+        };
+        let mut answer: Explanation = serde_json::from_str(&text).context("the proxy's answer")?;
+        let mut refused = answer.refused;
+        if let Some(onward) = &mut answer.waypoint {
+            let host = to.rsplit_once(':').map_or(to.as_str(), |(host, _)| host);
+            let explained = ask(target, onward, (request, host)).await?;
+            refused |= explained.refused;
+            onward.explanation = Some(explained);
         }
+        print(&answer, process.node.as_deref().unwrap_or("?"), format)?;
+        return Ok(match refused {
+            true => Verdict::Wrong,
+            false => Verdict::Fine,
+        });
     }
     bail!(
         "no proxy could answer for {namespace}/{name}:\n  {}",
         refusals.join("\n  ")
     )
+}
+
+/// Asks the waypoint.
+async fn ask(
+    target: &Target,
+    onward: &Onward,
+    (request, host): (&RequestArgs, &str),
+) -> Result<RequestExplanation> {
+    let name = format!("{}/{}", onward.namespace, onward.pod);
+    let mut waypoints = target.processes("waypoint");
+    let process = waypoints
+        .find(|p| p.name == name)
+        .with_context(|| format!("waypoint {name} is not to be found"))?;
+    let mut path = format!(
+        "/explain?to={}&identity={}&client={}&method={}&path={}",
+        escaped(&onward.authority),
+        escaped(&onward.identity),
+        escaped(onward.client.as_deref().unwrap_or_default()),
+        escaped(&request.method),
+        escaped(&request.path)
+    );
+    let named = |header: &String| {
+        let name = header.split(':').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("host")
+    };
+    let dialled = format!("host:{host}");
+    let host = Some(&dialled).filter(|_| !request.headers.iter().any(named));
+    for header in request.headers.iter().chain(host) {
+        path.push_str("&header=");
+        path.push_str(&escaped(header));
+    }
+    let text = process.admin(&path).await?;
+    serde_json::from_str(&text).context("the waypoint's answer")
+}
+
+/// As a value in a query (RFC 3986 section 3.4).
+fn escaped(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
 }
 
 fn pod(text: &str) -> Result<(&str, &str)> {
@@ -84,15 +189,30 @@ fn print(answer: &Explanation, node: &str, format: Format) -> Result<()> {
         "{} (decided by the proxy of {node})",
         answer.decision
     ));
-    for (i, fact) in answer.trace.iter().enumerate() {
+    facts(&answer.trace);
+    let Some(onward) = &answer.waypoint else {
+        return Ok(());
+    };
+    let Some(explained) = &onward.explanation else {
+        return Ok(());
+    };
+    output::line(format_args!(
+        "{} (decided by the waypoint {}/{})",
+        explained.decision, onward.namespace, onward.pod
+    ));
+    facts(&explained.trace);
+    Ok(())
+}
+
+fn facts(trace: &[String]) {
+    for (i, fact) in trace.iter().enumerate() {
         output::line(format_args!("  {}. {fact}", i + 1));
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::pod;
+    use super::{escaped, pod};
 
     #[test]
     fn pods_are_named_both_ways() {
@@ -100,5 +220,12 @@ mod tests {
         assert_eq!(pod("web.default").unwrap(), ("default", "web"));
         assert!(pod("web").is_err());
         assert!(pod("/web").is_err());
+    }
+
+    #[test]
+    fn values_survive_a_query() {
+        assert_eq!(escaped("[fd00::1]:80"), "%5Bfd00::1%5D:80");
+        assert_eq!(escaped("/a?b=c&d#%"), "/a%3Fb%3Dc%26d%23%25");
+        assert_eq!(escaped("x-user: José"), "x-user:%20Jos%C3%A9");
     }
 }

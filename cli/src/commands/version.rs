@@ -18,12 +18,15 @@ struct ProcessVersion {
 }
 
 /// Prints versions. Without a mesh only this command's.
-pub(crate) async fn run(open: impl FnOnce() -> Result<Target>, format: Format) -> Result<Verdict> {
+pub(crate) async fn run(
+    open: impl AsyncFnOnce() -> Result<Target>,
+    format: Format,
+) -> Result<Verdict> {
     let mut versions = Versions {
         client: env!("CARGO_PKG_VERSION"),
         processes: Vec::new(),
     };
-    if let Ok(target) = open() {
+    if let Ok(target) = open().await {
         for role in ["controller", "ztunnel", "agent", "waypoint"] {
             for process in target.processes(role) {
                 let version = match process.metrics().await {

@@ -1,10 +1,11 @@
 //! `ambit ztunnel-config …`: a node proxy's own view, as istioctl prints it.
 
-use crate::dump::{Certificate, ConfigDump, Connection, Workload};
+use crate::dump::{Certificate, ConfigDump, Connection, Workload, X509};
 use crate::output::{self, Format, Verdict};
 use crate::target::Target;
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use jiff::Timestamp;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -82,11 +83,11 @@ enum What {
 /// Runs the command. `open` is called only when a proxy is asked.
 pub(crate) async fn run(
     args: &Args,
-    open: impl FnOnce() -> Result<Target>,
+    open: impl AsyncFnOnce() -> Result<Target>,
     format: Format,
 ) -> Result<Verdict> {
     if let What::Log { level, reset } = &args.what {
-        return log(args, &open()?, level.as_deref(), *reset).await;
+        return log(args, &open().await?, level.as_deref(), *reset).await;
     }
     let text = match &args.file {
         Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())?,
@@ -94,7 +95,7 @@ pub(crate) async fn run(
             std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?
         }
         None => {
-            let target = open()?;
+            let target = open().await?;
             let node = default_node(args, &target);
             let mut process = target.ztunnel(node.as_deref())?.clone();
             process.set_admin_port(args.proxy_admin_port);
@@ -184,7 +185,8 @@ fn workloads(dump: &ConfigDump, format: Format, wanted: impl Fn(&Workload) -> bo
         "PROTOCOL",
     ];
     print(&rows, format, &header, |w| {
-        let address = w.workload_ips.first().unwrap_or(&w.hostname);
+        let ips = w.workload_ips.join(",");
+        let address = if ips.is_empty() { &w.hostname } else { &ips };
         vec![
             w.namespace.clone(),
             w.name.clone(),
@@ -258,7 +260,8 @@ fn certificates(all: &[Certificate], format: Format) -> Result<()> {
                 c.identity.clone(),
                 kind.to_owned(),
                 state.clone(),
-                x.serial_number.clone(),
+                holds(x).to_string(),
+                hexadecimal(&x.serial_number),
                 x.expiration_time.clone(),
                 x.valid_from.clone(),
             ]);
@@ -268,6 +271,7 @@ fn certificates(all: &[Certificate], format: Format) -> Result<()> {
                 c.identity.clone(),
                 "-".into(),
                 state,
+                "false".into(),
                 "-".into(),
                 "-".into(),
                 "-".into(),
@@ -279,6 +283,7 @@ fn certificates(all: &[Certificate], format: Format) -> Result<()> {
             "CERTIFICATE NAME",
             "TYPE",
             "STATUS",
+            "VALID CERT",
             "SERIAL NUMBER",
             "NOT AFTER",
             "NOT BEFORE",
@@ -286,6 +291,25 @@ fn certificates(all: &[Certificate], format: Format) -> Result<()> {
         rows,
     );
     Ok(())
+}
+
+/// Whether a certificate is valid now.
+fn holds(certificate: &X509) -> bool {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let (from, until) = (
+        time(&certificate.valid_from),
+        time(&certificate.expiration_time),
+    );
+    let now = Timestamp::now();
+    from.is_some_and(|from| from <= now) && until.is_some_and(|until| now < until)
+}
+
+/// A serial number as people know it from other tools; the proxy tells it in decimal.
+fn hexadecimal(serial: &str) -> String {
+    match serial.parse::<u128>() {
+        Ok(number) => format!("{number:x}"),
+        Err(_) => serial.to_owned(),
+    }
 }
 
 #[derive(Serialize)]

@@ -1,14 +1,21 @@
-//! One HTTP/1.1 request to a process in another network namespace. Every wait has a deadline.
+//! One HTTP/1.1 request to a process in another network namespace, or in a pod. Every wait has a
+//! deadline.
 
+use crate::cluster::Cluster;
 use ambit_net::netns::Netns;
 use anyhow::{Context, Result, bail};
+use futures::future::{Either, select};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 const DEADLINE: Duration = Duration::from_secs(5);
+const EXPLANATION: Duration = Duration::from_millis(500);
+const THROUGH_SERVER: Duration = Duration::from_secs(20);
 /// A config dump of 100k workloads fits; an endless answer does not.
 const LARGEST_ANSWER: usize = 512 << 20;
 
@@ -26,18 +33,39 @@ pub(crate) async fn request(netns: &Path, to: SocketAddr, ask: &Ask<'_>) -> Resu
     let stream = Netns::open(netns)?.enter(dial)?.context("connect")?;
     stream.set_nonblocking(true)?;
     let stream = tokio::net::TcpStream::from_std(stream)?;
-    tokio::time::timeout(DEADLINE, exchange(stream, to, ask))
+    tokio::time::timeout(DEADLINE, exchange(stream, ask))
         .await
         .with_context(|| format!("no answer within {DEADLINE:?}"))?
 }
 
-async fn exchange(stream: tokio::net::TcpStream, to: SocketAddr, ask: &Ask<'_>) -> Result<String> {
+/// The same through the API server. Opening the way there counts, too.
+pub(crate) async fn request_pod(
+    cluster: &Cluster,
+    (namespace, pod, port): (&str, &str, u16),
+    ask: &Ask<'_>,
+) -> Result<String> {
+    let answer = async {
+        let way = cluster.forward(namespace, pod, port).await?;
+        let answer = exchange(way.stream, ask).await;
+        let Err(error) = answer else { return answer };
+        // A refused port ends the connection first and is explained just after.
+        match tokio::time::timeout(EXPLANATION, way.error).await {
+            Ok(Some(why)) => Err(error.context(why)),
+            _ => Err(error),
+        }
+    };
+    tokio::time::timeout(THROUGH_SERVER, answer)
+        .await
+        .with_context(|| format!("no answer within {THROUGH_SERVER:?}"))?
+}
+
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, ask: &Ask<'_>) -> Result<String> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut request = http::Request::builder()
         .method(ask.method)
         .uri(ask.path)
-        .header("host", to.to_string());
+        .header("host", "localhost");
     if let Some(token) = ask.token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
@@ -56,10 +84,10 @@ async fn exchange(stream: tokio::net::TcpStream, to: SocketAddr, ask: &Ask<'_>) 
         }
         Ok(text)
     };
-    // The connection is driven here, beside the request, and ends with it.
-    let (answer, _) = futures::future::join(answer, async {
-        let _ = connection.await;
-    })
-    .await;
-    answer
+    // The connection is driven here, beside the request, and ends with it: a server that keeps it
+    // open is not waited for.
+    match select(pin!(answer), pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right((_, answer)) => answer.await,
+    }
 }

@@ -1,5 +1,6 @@
 //! The file a lab leaves behind: every process with role, node, namespace, ports and token.
 
+use super::process::{Door, Process};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -9,37 +10,37 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Deserialize)]
 pub(super) struct Lab {
     pub(super) name: String,
-    pub(super) processes: Vec<Process>,
+    pub(super) processes: Vec<Entry>,
 }
 
-/// One process of the mesh.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Process {
-    /// Unique, for example `ztunnel-node-1`; of a waypoint the pod as `namespace/name`.
-    pub(crate) name: String,
-    /// `ztunnel`, `agent`, `controller`, `waypoint`.
-    pub(crate) role: String,
-    /// Node it runs on; the controller has none.
-    pub(crate) node: Option<String>,
-    /// None while it is away.
-    pub(crate) pid: Option<i32>,
-    /// Network namespace it runs in.
-    pub(super) netns: PathBuf,
-    /// Admin address (debug address of the controller).
-    pub(super) admin: Option<SocketAddr>,
-    /// Metrics address.
-    pub(super) metrics: Option<SocketAddr>,
-    /// Token it presents; for the controller, one its debug pages accept.
-    pub(super) token_file: Option<PathBuf>,
+/// One process of the mesh, as the lab's file has it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    name: String,
+    role: String,
+    node: Option<String>,
+    pid: Option<i32>,
+    netns: PathBuf,
+    /// Admin address (debug address of the controller)
+    admin: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    /// Token it presents; for the controller, one its debug pages accept
+    token_file: Option<PathBuf>,
 }
 
-impl Process {
-    /// Asks another port than the lab names.
-    pub(crate) fn set_admin_port(&mut self, port: u16) {
-        if port != ambit_api::ports::ADMIN
-            && let Some(address) = &mut self.admin
-        {
-            address.set_port(port);
+impl From<Entry> for Process {
+    fn from(entry: Entry) -> Self {
+        Self {
+            name: entry.name,
+            role: entry.role,
+            node: entry.node,
+            running: entry.pid.is_some(),
+            door: Door::Lab {
+                netns: entry.netns,
+                admin: entry.admin,
+                metrics: entry.metrics,
+                token_file: entry.token_file,
+            },
         }
     }
 }
@@ -54,7 +55,7 @@ pub(super) fn read(path: &Path) -> Result<Lab> {
 }
 
 /// The controller's debug pages answer node proxies; who may read this file may be one.
-fn lend_token(processes: &mut [Process]) {
+fn lend_token(processes: &mut [Entry]) {
     let token = processes
         .iter()
         .find(|p| p.role == "ztunnel")

@@ -1,0 +1,13 @@
+{{/* Labels of every object. */}}
+{{- define "ambit.labels" -}}
+app: ambit-controller
+app.kubernetes.io/name: ambit-controller
+app.kubernetes.io/part-of: ambit
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{/* Reference of an image of ours: list of values and name. */}}
+{{- define "ambit.image" -}}
+{{- $values := index . 0 }}{{ $values.hub }}/{{ index . 1 }}:{{ $values.tag }}
+{{- end }}
