@@ -1,0 +1,49 @@
+//! The application before the mesh.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Before, PAGE, TITLE};
+use crate::application::pods;
+use crate::flow::ask;
+use crate::saw;
+use crate::site::Site;
+use crate::traces::network;
+
+/// Of the directory of samples.
+const MANIFESTS: [&str; 3] = [
+    "bookinfo/platform/kube/bookinfo.yaml",
+    "bookinfo/platform/kube/bookinfo-versions.yaml",
+    "curl/curl.yaml",
+];
+
+pub(super) fn run(site: &Site, before: &mut Before) -> Result<()> {
+    let samples = site.samples()?;
+    for manifest in MANIFESTS {
+        let path = samples.join(manifest);
+        let path = path.to_str().context("a path in UTF-8")?;
+        site.kubectl(&["apply", "-f", path])?;
+    }
+    site.kubectl(&[
+        "wait",
+        "--for=condition=Available",
+        "deployment",
+        "--all",
+        "--timeout=120s",
+    ])?;
+    before.pods = pods(site)?;
+    ensure!(before.pods.len() == 7, "pods: {:?}", before.pods.keys());
+    let page = ask(site, "default", PAGE, &[])?;
+    ensure!(
+        page.status == "200" && page.body.contains(TITLE),
+        "{page:?}"
+    );
+    saw(&format!(
+        "{} pods Ready, the page has status {}",
+        before.pods.len(),
+        page.status
+    ));
+    for node in site.nodes()? {
+        before.networks.push(network(site, node)?);
+    }
+    Ok(())
+}
