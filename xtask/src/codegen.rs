@@ -1,7 +1,8 @@
-//! Protobuf sources to checked-in Rust.
-//! In: `common/api/proto`. Out: messages in `common/api/src/gen`, gRPC stubs in the crates that
-//! own them. Needs no protoc: protox compiles the sources. `--check` proves nothing drifted.
+//! What is generated and checked in: Rust from protobuf sources, CustomResourceDefinitions.
+//! In: `common/api/proto`, the tables of `crds`. Out: messages in `common/api/src/gen`, gRPC stubs in
+//! the crates that own them, `deploy/crds`. Needs no protoc: protox compiles the sources. `--check` proves nothing drifted.
 
+use crate::crds;
 use anyhow::{Context, Result, bail};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -29,7 +30,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .parent()
         .context("xtask has a parent directory")?;
     let mut drifted = Vec::new();
-    for (path, text) in generate(&root.join(PROTO))? {
+    let mut all = generate(&root.join(PROTO))?;
+    all.extend(crds::generate()?);
+    for (path, text) in all {
         let file = root.join(&path);
         if args.check {
             if std::fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {

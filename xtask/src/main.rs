@@ -3,9 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod charts;
+mod cluster;
 mod codegen;
+mod crds;
 mod demo;
 mod ebpf;
+mod helm;
+mod images;
+mod kubernetes;
 mod layout;
 mod setup;
 mod test;
@@ -24,12 +30,20 @@ struct Cli {
 enum Command {
     /// Compare the mesh with no mesh and with bare relays
     Bench(bench::Args),
-    /// Regenerate the checked-in protobuf code
+    /// Lint the charts and render manifests from them
+    Charts(charts::Args),
+    /// Run a real Kubernetes cluster on this machine
+    Cluster(cluster::Args),
+    /// Regenerate the checked-in code and CustomResourceDefinitions
     Codegen(codegen::Args),
     /// Show the mesh doing its job on two nodes
     Demo(demo::Args),
     /// Rebuild the checked-in kernel programs
     Ebpf(ebpf::Args),
+    /// Run the helm that the charts are checked with
+    Helm(helm::Args),
+    /// Make the container images of Ambit and the samples
+    Images(images::Args),
     /// Check layers, owners of dependencies, module cycles, orphan files
     Layout(layout::Args),
     /// Install what the other commands need
@@ -41,9 +55,13 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
+        Command::Charts(args) => charts::run(&args),
+        Command::Cluster(args) => cluster::run(args),
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Ebpf(args) => ebpf::run(&args),
+        Command::Helm(args) => helm::run(&args),
+        Command::Images(args) => images::run(&args),
         Command::Layout(args) => layout::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),

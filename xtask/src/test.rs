@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Parser as _;
 
 use crate::workspace::{self, cargo};
-use crate::{codegen, ebpf, layout, setup};
+use crate::{codegen, ebpf, kubernetes, layout, setup};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -35,13 +35,15 @@ enum Stage {
     Clippy,
     /// All programs
     Build,
-    /// Tests of every package but the behaviours
+    /// Tests of every package but the next two stages'
     Unit,
     /// The mesh with its real programs
     Behaviours,
+    /// The mesh on a real cluster
+    Kubernetes,
 }
 
-const ALL: [Stage; 9] = [
+const ALL: [Stage; 10] = [
     Stage::Setup,
     Stage::Fmt,
     Stage::Layout,
@@ -51,6 +53,7 @@ const ALL: [Stage; 9] = [
     Stage::Build,
     Stage::Unit,
     Stage::Behaviours,
+    Stage::Kubernetes,
 ];
 
 /// The package whose tests each make a lab.
@@ -118,15 +121,22 @@ fn execute(stage: Stage) -> Result<()> {
         Stage::Build => {
             workspace::run(cargo().args(["build", "--workspace", "--all-targets", "--locked"]))
         }
-        Stage::Unit => workspace::run(cargo().args([
-            "test",
-            "--workspace",
-            "--exclude",
-            BEHAVIOURS,
-            "--locked",
-            "--no-fail-fast",
-        ])),
+        Stage::Unit => {
+            // One of them brings up a cluster.
+            kubernetes::provide()?;
+            workspace::run(cargo().args([
+                "test",
+                "--workspace",
+                "--exclude",
+                BEHAVIOURS,
+                "--exclude",
+                kubernetes::PACKAGE,
+                "--locked",
+                "--no-fail-fast",
+            ]))
+        }
         Stage::Behaviours => behaviours(),
+        Stage::Kubernetes => kubernetes::test(),
     }
 }
 

@@ -23,7 +23,14 @@ const OWNERS: [(&str, &[&str]); 11] = [
     ),
     (
         "k8s-openapi",
-        &["controller/crds", "controller/index", "ebpf/agent"],
+        &[
+            "controller/crds",
+            "controller/index",
+            "controller",
+            "common/source",
+            "ebpf/agent",
+            "cli",
+        ],
     ),
     ("hickory-proto", &["ztunnel"]),
 ];
