@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -187,9 +187,10 @@ impl std::fmt::Debug for XdsCollector {
 }
 
 /// Short names of types, as metrics carry them.
-const TYPES: [(&str, &str); 5] = [
+const TYPES: [(&str, &str); 6] = [
     (type_urls::ADDRESS, "wds"),
     (type_urls::AUTHORIZATION, "wads"),
+    (type_urls::GATEWAY, "gds"),
     (type_urls::ROUTER, "rds"),
     (type_urls::CLUSTER, "cds"),
     (type_urls::ENDPOINTS, "eds"),
@@ -221,11 +222,21 @@ impl Collector for XdsCollector {
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
         gauge("pilot_xds", "Proxies connected", self.xds.streams().len())?;
-        let denied = ConstCounter::new(counters.denied.load(Ordering::Relaxed));
+        let mut count = |name, help, value: &AtomicU64| {
+            let value = ConstCounter::new(value.load(Ordering::Relaxed));
+            value.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+        };
+        count(
+            "ambit_xds_denied",
+            "Callers of xDS turned away",
+            &counters.denied,
+        )?;
+        count(
+            "ambit_xds_malformed",
+            "Streams ended because a message could not be read",
+            &counters.malformed,
+        )?;
         let set = self.sets.borrow().clone();
-        let help = "Callers of xDS turned away";
-        let name = "ambit_xds_denied";
-        denied.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         let help = "Encoded size of all resources, by type";
         let name = "pilot_xds_config_size_bytes";
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::workspace;
@@ -51,7 +51,7 @@ pub(crate) fn program() -> Result<PathBuf> {
     let hash = hex(&Sha256::digest(
         [&module, &sums, &flags].map(String::as_str).concat(),
     ));
-    let dir = cache()?.join("helm").join(&hash[..16]);
+    let dir = ambit_cluster::cache()?.join("helm").join(&hash[..16]);
     let program = dir.join("helm");
     if !program.is_file() {
         build(&source, &dir, &flags, version)?;
@@ -94,25 +94,6 @@ fn build(source: &Path, dir: &Path, flags: &str, version: &str) -> Result<()> {
     }
     built?;
     std::fs::rename(&fresh, dir.join("helm")).context("keep helm")
-}
-
-/// Where builds that outlive a checkout are kept.
-fn cache() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("AMBIT_CACHE_DIR") {
-        return Ok(dir.into());
-    }
-    let shared = Path::new("/var/cache/ambit");
-    if std::fs::create_dir_all(shared).is_ok()
-        && nix::unistd::access(shared, nix::unistd::AccessFlags::W_OK).is_ok()
-    {
-        return Ok(shared.to_owned());
-    }
-    let home = std::env::var_os("HOME");
-    ensure!(
-        home.is_some(),
-        "no HOME to keep builds in; set AMBIT_CACHE_DIR"
-    );
-    Ok(PathBuf::from(home.unwrap_or_default()).join(".cache/ambit"))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -48,6 +48,8 @@ struct Agent {
     node: String,
     /// Flows that left or entered an enrolled pod without the proxy, by reason.
     bypassed: BTreeMap<String, u64>,
+    /// Connections that pods had before they were captured, and still have.
+    older_connections: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -179,16 +181,25 @@ fn connections(pods: &Value) -> usize {
 }
 
 async fn agent(process: &Process) -> Agent {
-    let (bypassed, error) = match process.metrics().await {
-        Ok(text) => (bypassed(&text), None),
-        Err(e) => (BTreeMap::new(), Some(format!("{e:#}"))),
+    let (text, error) = match process.metrics().await {
+        Ok(text) => (text, None),
+        Err(e) => (String::new(), Some(format!("{e:#}"))),
     };
     Agent {
         name: process.name.clone(),
         node: process.node.clone().unwrap_or_default(),
-        bypassed,
+        bypassed: bypassed(&text),
+        older_connections: older_connections(&text),
         error,
     }
+}
+
+fn older_connections(metrics: &str) -> u64 {
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix("ambit_preexisting_connections "));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// `ambit_capture_decisions_total{decision="…"}` lines whose decision let a flow past the proxy.
@@ -246,7 +257,10 @@ fn print(status: &Status) {
     output::table(
         &["AGENT", "NODE", "BYPASSED FLOWS"],
         status.agents.iter().map(|a| {
-            let flows: Vec<_> = a.bypassed.iter().map(|(k, v)| format!("{k} {v}")).collect();
+            let mut flows: Vec<_> = a.bypassed.iter().map(|(k, v)| format!("{k} {v}")).collect();
+            if a.older_connections > 0 {
+                flows.push(format!("older than capture {}", a.older_connections));
+            }
             let text = match &a.error {
                 Some(e) => format!("did not answer: {e}"),
                 None if flows.is_empty() => "none".to_owned(),

@@ -12,9 +12,10 @@ use prost::Message;
 use serde_json::{Map, Value, json};
 use workload::address::Type;
 
-const TYPES: [&str; 5] = [
+const TYPES: [&str; 6] = [
     type_urls::ADDRESS,
     type_urls::AUTHORIZATION,
+    type_urls::GATEWAY,
     type_urls::ROUTER,
     type_urls::CLUSTER,
     type_urls::ENDPOINTS,

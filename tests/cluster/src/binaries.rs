@@ -147,7 +147,12 @@ fn list(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn cache() -> Result<PathBuf> {
+/// Where builds that outlive a checkout are kept: `AMBIT_CACHE_DIR`, `/var/cache/ambit` for root, else
+/// `~/.cache/ambit`.
+///
+/// # Errors
+/// Nothing says where.
+pub fn cache() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("AMBIT_CACHE_DIR") {
         return Ok(PathBuf::from(dir));
     }

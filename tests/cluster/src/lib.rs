@@ -32,7 +32,7 @@ mod status;
 mod sweep;
 mod up;
 
-pub use binaries::{Binaries, KUBERNETES_VERSION};
+pub use binaries::{Binaries, KUBERNETES_VERSION, cache};
 pub use down::down;
 pub use kubectl::{enter_control_plane, kubectl};
 pub use load::load;
