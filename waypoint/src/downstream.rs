@@ -62,7 +62,11 @@ impl Downstream {
 
 impl Addressed {
     /// What is done with requests to `port`; of a listener, with those for `authority`.
-    pub(crate) fn router(&self, view: &View, (port, authority): (u16, &str)) -> Option<Arc<Router>> {
+    pub(crate) fn router(
+        &self,
+        view: &View,
+        (port, authority): (u16, &str),
+    ) -> Option<Arc<Router>> {
         match self {
             Self::Listener => view.virtual_host(port, authority).cloned(),
             Self::Service(service) => view.router(&service.key, port).cloned(),

@@ -5,10 +5,9 @@
 //! the gateway's policies have not admitted; an identity for a client that proved none.
 //! Spec: Gateway API `Gateway.spec.listeners`; ARCHITECTURE.md.
 
-pub(crate) mod edge;
 mod listener;
 
-use crate::listen::places::{Limits, Places};
+use crate::places::{Limits, Places};
 use crate::worker::Worker;
 use ambit_net::socket::{ListenError, ListenSpec};
 use ambit_runtime::causes::causes;
@@ -39,9 +38,11 @@ pub(crate) async fn run(worker: Rc<Worker>, any: IpAddr, listening: Gate) {
     let mut listeners: BTreeMap<u16, Task<()>> = BTreeMap::new();
     loop {
         changes.mark_unchanged();
-        let wanted = wanted(&worker);
-        let known = wanted.is_some();
-        let wanted = wanted.unwrap_or_default();
+        let known = wanted(&worker);
+        // What is no longer known is served on: its requests are refused until it is back.
+        let wanted = known
+            .clone()
+            .unwrap_or_else(|| listeners.keys().copied().collect());
         listeners.retain(|port, accepting| {
             let stays = wanted.contains(port);
             if !stays {
@@ -70,7 +71,7 @@ pub(crate) async fn run(worker: Rc<Worker>, any: IpAddr, listening: Gate) {
                 }
             }
         }
-        match known && !failed {
+        match known.is_some() && !failed {
             true => listening.open(),
             false => listening.close(),
         }
@@ -90,7 +91,7 @@ pub(crate) async fn run(worker: Rc<Worker>, any: IpAddr, listening: Gate) {
     }
 }
 
-/// Ports to serve; `None`: not known yet. What is gone again is served on until it is back or changed.
+/// Ports to serve; `None`: not known.
 fn wanted(worker: &Worker) -> Option<Vec<u16>> {
     let view = worker.state.load();
     view.gateway().map(|gateway| gateway.ports.clone())

@@ -22,6 +22,7 @@ pub mod me;
 mod message;
 pub mod metrics;
 mod outcome;
+mod places;
 mod record;
 pub mod state;
 mod stream_io;

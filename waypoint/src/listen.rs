@@ -5,7 +5,6 @@
 //! without identity, a wait without a deadline.
 
 mod accept;
-pub(crate) mod places;
 mod stream;
 
 use crate::ingress;

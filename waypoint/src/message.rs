@@ -2,6 +2,7 @@
 //! In: received parts. Out: what is sent on. Never here: a decision, a wait for anybody but a body.
 
 pub(crate) mod body;
+pub(crate) mod edge;
 pub(crate) mod grpc;
 pub(crate) mod headers;
 pub(crate) mod line;

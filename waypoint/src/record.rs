@@ -316,7 +316,8 @@ impl Ends {
         Self {
             reporter: Reporter::Source,
             source: downstream.source.clone().with_principal(proved),
-            service: service.map_or_else(DestinationService::default, |s| DestinationService::of(s)),
+            service: service
+                .map_or_else(DestinationService::default, |s| DestinationService::of(s)),
             security: match tunnelled {
                 true => SecurityPolicy::MutualTls,
                 false => SecurityPolicy::Unknown,

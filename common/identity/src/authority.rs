@@ -26,6 +26,12 @@ pub trait Authority: Send + Sync + 'static {
     /// Signs. The reply is as `istio.v1.auth.IstioCertificateResponse.cert_chain`: PEM, leaf
     /// first, roots last. Implementations have a deadline of their own.
     fn sign(&self, request: SignRequest) -> BoxFuture<'_, Result<Vec<String>, CaError>>;
+
+    /// What the authority itself is verified by, where that may change. When it does, the authority is
+    /// another one, and peers with certificates of the new one do not accept those of the old one.
+    fn trust(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Why there is no certificate.

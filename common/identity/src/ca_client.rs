@@ -5,7 +5,7 @@
 //! Spec: `istio.v1.auth.IstioCertificateService/CreateCertificate`.
 
 use crate::authority::{Authority, CaError, SignRequest};
-use crate::grpc_tls::{GrpcServer, GrpcTlsError, TokenSource};
+use crate::grpc_tls::{GrpcServer, GrpcTlsError, RootSource, TokenSource};
 use crate::rpc::istio_certificate_service_client::IstioCertificateServiceClient;
 use ambit_api::ca::IstioCertificateRequest;
 use futures::future::BoxFuture;
@@ -151,6 +151,17 @@ impl Authority for CaClient {
             tokio::time::timeout(after, self.create(request))
                 .await
                 .map_err(|_| CaError::Timeout { after })?
+        })
+    }
+
+    fn trust(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async move {
+            let roots = &self.config.server.roots;
+            match roots {
+                // Nothing is known while it cannot be read; requests say why.
+                RootSource::File(_) => roots.read().await.ok(),
+                RootSource::Pem(_) | RootSource::System => None,
+            }
         })
     }
 }

@@ -3,6 +3,7 @@
 
 mod authorization_policy;
 mod destination_rule;
+mod gateway;
 mod peer_authentication;
 mod virtual_service;
 
@@ -15,6 +16,8 @@ pub use destination_rule::{
     ConnectionPool, DestinationRuleSpec, LoadBalancer, SimpleLoadBalancer, Subset, TcpPool,
     TlsMode, TlsSettings, TrafficPolicy,
 };
+pub(crate) use gateway::GATEWAY_UNSUPPORTED;
+pub use gateway::{IstioGatewaySpec, Port, Server};
 pub use peer_authentication::{MutualTls, MutualTlsMode, PeerAuthenticationSpec};
 pub(crate) use virtual_service::VIRTUAL_SERVICE_UNSUPPORTED;
 pub use virtual_service::{

@@ -57,12 +57,11 @@ macro_rules! kinds {
                 }
             }
 
-            /// The known kind with this plural.
+            /// The first known kind with this plural.
             pub fn from_plural(plural: &str) -> Option<Self> {
-                match plural {
-                    $($plural => Some(Self::$variant),)*
-                    _ => None,
-                }
+                let all = [$(($plural, Self::$variant)),*];
+                let found = all.into_iter().find(|(known, _)| *known == plural);
+                found.map(|(_, kind)| kind)
             }
         }
     };
@@ -85,6 +84,8 @@ kinds! {
     Gateway = "Gateway", "gateways", "gateway.networking.k8s.io", true;
     /// gateway.networking.k8s.io/v1.
     HttpRoute = "HTTPRoute", "httproutes", "gateway.networking.k8s.io", true;
+    /// networking.istio.io; Gateway API's kind of that name is [`Kind::Gateway`].
+    IstioGateway = "Gateway", "gateways", "networking.istio.io", true;
     /// networking.istio.io.
     VirtualService = "VirtualService", "virtualservices", "networking.istio.io", true;
     /// networking.istio.io.
@@ -99,7 +100,9 @@ impl Kind {
     /// API versions that are read, best first.
     pub fn versions(&self) -> &'static [&'static str] {
         match self {
-            Self::VirtualService | Self::DestinationRule => &["v1", "v1beta1", "v1alpha3"],
+            Self::VirtualService | Self::DestinationRule | Self::IstioGateway => {
+                &["v1", "v1beta1", "v1alpha3"]
+            }
             Self::AuthorizationPolicy
             | Self::PeerAuthentication
             | Self::Gateway

@@ -3,7 +3,8 @@
 use crate::error::{Code, FieldError, Severity};
 use crate::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec};
 use crate::istio::{
-    AuthorizationPolicySpec, DestinationRuleSpec, PeerAuthenticationSpec, VirtualServiceSpec,
+    AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
+    VirtualServiceSpec,
 };
 use crate::key::{Kind, ObjectKey, ObjectRef};
 use crate::parse::{UnknownFields, normalise, strict};
@@ -46,7 +47,10 @@ impl Other {
         self.expects_mesh().then(|| FieldError {
             object: ObjectRef::from(&self.key),
             path: "kind".into(),
-            reason: format!("{kind} of {} is not supported and has no effect", kind.group()),
+            reason: format!(
+                "{kind} of {} is not supported and has no effect",
+                kind.group()
+            ),
             code: Code::Unsupported,
             severity: Severity::Warning,
         })
@@ -72,6 +76,8 @@ pub enum Object {
     Gateway(Box<Resource<GatewaySpec, GatewayStatus>>),
     /// gateway.networking.k8s.io v1, v1beta1.
     HttpRoute(Box<Resource<HttpRouteSpec>>),
+    /// networking.istio.io v1, v1beta1, v1alpha3.
+    IstioGateway(Box<Resource<IstioGatewaySpec>>),
     /// networking.istio.io v1, v1beta1, v1alpha3.
     VirtualService(Box<Resource<VirtualServiceSpec>>),
     /// networking.istio.io v1, v1beta1, v1alpha3.
@@ -169,6 +175,7 @@ impl Object {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::IstioGateway(_) => Kind::IstioGateway,
             Self::VirtualService(_) => Kind::VirtualService,
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
@@ -188,6 +195,7 @@ impl Object {
             Self::EndpointSlice(o) => &o.metadata,
             Self::Gateway(o) => &o.metadata,
             Self::HttpRoute(o) => &o.metadata,
+            Self::IstioGateway(o) => &o.metadata,
             Self::VirtualService(o) => &o.metadata,
             Self::DestinationRule(o) => &o.metadata,
             Self::AuthorizationPolicy(o) => &o.metadata,
@@ -295,6 +303,7 @@ fn read(kind: &Kind, map: Map<String, Value>) -> Result<Object, Vec<FieldError>>
         Kind::EndpointSlice => Object::EndpointSlice(core(map)?),
         Kind::Gateway => Object::Gateway(custom(map, gateway::GATEWAY_UNSUPPORTED)?),
         Kind::HttpRoute => Object::HttpRoute(custom(map, gateway::HTTP_ROUTE_UNSUPPORTED)?),
+        Kind::IstioGateway => Object::IstioGateway(custom(map, istio::GATEWAY_UNSUPPORTED)?),
         Kind::VirtualService => {
             Object::VirtualService(custom(map, istio::VIRTUAL_SERVICE_UNSUPPORTED)?)
         }

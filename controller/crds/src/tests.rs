@@ -170,10 +170,37 @@ fn virtual_service_top_level() {
         findings(text),
         [
             "spec.hosts[0]: `_x` is not a host name [IST0106]",
-            "spec.gateways: not supported yet: only the gateway `mesh` is served [AMB0001]",
             "spec.http: required [IST0106]",
         ]
     );
+}
+
+#[test]
+fn istio_gateways() {
+    let gateway = |servers: &str| {
+        findings(&format!(
+            "{{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {{name: a}}, spec: {{selector: {{istio: ingressgateway}}, servers: {servers}}}}}"
+        ))
+    };
+    let good = "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*', './a.example', 'ns/*.b.example']}]";
+    assert!(gateway(good).is_empty());
+    assert_eq!(
+        gateway(
+            "[{port: {number: 443, name: tls, protocol: HTTPS}, tls: {mode: SIMPLE}, hosts: ['*']}]"
+        ),
+        ["~spec.servers[0].port.protocol: protocol HTTPS is not supported yet [AMB0001]"]
+    );
+    assert_eq!(
+        gateway(
+            "[{port: {number: 15008, name: x, protocol: HTTP}, tls: {httpsRedirect: true}, hosts: ['_']}]"
+        ),
+        [
+            "spec.servers[0].port.number: is one of the proxy's own [IST0106]",
+            "spec.servers[0].tls: not supported yet: only plaintext HTTP is served [AMB0001]",
+            "spec.servers[0].hosts[0]: `_` is not a host name [IST0106]",
+        ]
+    );
+    assert_eq!(gateway("[]"), ["spec.servers: required [IST0106]"]);
 }
 
 #[test]
@@ -475,10 +502,15 @@ fn identity_of_documents() {
     .unwrap();
     assert_eq!(other.kind(), Kind::Other("apps/Deployment".into()));
     let istio = "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: a}}";
-    let Object::Other(istio) = Object::parse(yaml(istio)).unwrap() else {
-        panic!("Istio's own Gateway is another kind");
+    assert_eq!(
+        Object::parse(yaml(istio)).unwrap().kind(),
+        Kind::IstioGateway
+    );
+    let entry = "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}}";
+    let Object::Other(entry) = Object::parse(yaml(entry)).unwrap() else {
+        panic!("a ServiceEntry is not read");
     };
-    assert!(istio.expects_mesh());
+    assert!(entry.expects_mesh());
     let default = Object::parse(yaml(
         "{apiVersion: v1, kind: ServiceAccount, metadata: {name: a}}",
     ))

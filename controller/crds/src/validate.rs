@@ -6,6 +6,7 @@ mod authorization;
 mod destination_rule;
 mod gateway;
 mod http_route;
+mod istio_gateway;
 mod peer_authentication;
 mod report;
 mod virtual_service;
@@ -26,6 +27,7 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         }
         Object::PeerAuthentication(o) => peer_authentication::check(&o.spec, &mut report),
         Object::Gateway(o) => gateway::check(&o.spec, &mut report),
+        Object::IstioGateway(o) => istio_gateway::check(&o.spec, &mut report),
         Object::HttpRoute(o) => http_route::check(&o.spec, &mut report),
         // The API server's own kinds are judged where they are read, field by field.
         Object::Namespace(_)

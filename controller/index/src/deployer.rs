@@ -229,7 +229,7 @@ fn status(
 ) {
     let (namespace, name) = gateway.name;
     let key = ObjectKey::new(Kind::Gateway, namespace, name);
-    let accepted = Condition::new("Accepted", true, "Accepted", "Resource accepted");
+    let accepted = status::accepted(gateway);
     let programmed = programmed(world, gateway, (service_ip, placed));
     out.statuses.condition(key.clone(), accepted);
     out.statuses.condition(key.clone(), programmed.clone());
@@ -254,11 +254,23 @@ fn programmed(
         Some(Role::Ingress) => "gateway",
         _ => "waypoint",
     };
+    let asked = &gateway.object.spec.addresses;
     let (met, reason, message) = match (gateway.ready, placed, service_ip) {
+        _ if gateway.is_ingress() && !asked.is_empty() => (
+            false,
+            "AddressNotUsable",
+            format!(
+                "spec.addresses is not supported yet: those of Service {} are used",
+                gateway.generated
+            ),
+        ),
         (true, _, Some(_)) if status::addresses(world, gateway, service_ip).is_none() => (
             false,
             "AddressNotAssigned",
-            format!("Service {} has no address for the outside yet", gateway.generated),
+            format!(
+                "Service {} has no address for the outside yet",
+                gateway.generated
+            ),
         ),
         (true, _, Some(ip)) => (
             true,
@@ -280,11 +292,7 @@ fn programmed(
             "NoResources",
             "the controller has no image for waypoints".to_owned(),
         ),
-        (false, Placed::Yes, _) => (
-            false,
-            "Pending",
-            format!("no pod of the {what} is ready"),
-        ),
+        (false, Placed::Yes, _) => (false, "Pending", format!("no pod of the {what} is ready")),
     };
     Condition::new("Programmed", met, reason, message)
 }
@@ -307,8 +315,16 @@ fn withdraw_orphans(
                 .absent(ObjectKey::new(Kind::Pod, namespace, name));
         }
     }
+    // A gateway of another class has another name for it.
+    let named = |meta: &ObjectMeta, namespace: &str, name: &str| {
+        label(meta.labels.as_ref(), labels::GATEWAY_NAME)
+            .and_then(|gateway| gateways.get(&(namespace, gateway)))
+            .is_some_and(|g| g.generated == name)
+    };
     for ((namespace, name), service) in &world.services {
-        if is_generated(&service.metadata) && !lives(namespace, &service.metadata) {
+        let meta = &service.metadata;
+        let wanted = lives(namespace, meta) && named(meta, namespace, name);
+        if is_generated(meta) && !wanted {
             out.wanted
                 .absent(ObjectKey::new(Kind::Service, namespace, name));
             out.wanted

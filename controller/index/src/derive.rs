@@ -29,6 +29,7 @@ pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
             .filter(|g| g.address.is_some() && !g.is_ingress())
             .map(|g| g.key.clone()),
     );
+    gateways::classic::report(world, &gateways, &mut out);
     let waypoints = Waypoints::new(&gateways, &memory.seen_waypoints);
     let services = services::derive(world, &waypoints, &mut out);
     let peers = peer_authentication::derive(world, &mut out);

@@ -4,6 +4,7 @@
 //! its listeners take from outside the mesh.
 //! Source: `gateway.networking.k8s.io/v1 Gateway`; Istio's waypoint conversion.
 
+pub(crate) mod classic;
 pub(crate) mod listeners;
 
 use crate::octets::octets;
@@ -13,8 +14,9 @@ use crate::world::{Name, World};
 use ambit_api::{labels, ports, workload as pb};
 use ambit_crds::Resource;
 use ambit_crds::gateway::{FromNamespaces, GatewaySpec, GatewayStatus, Listener};
-use pb::gateway_address::Destination;
+use classic::ServerFact;
 use listeners::ListenerFact;
+use pb::gateway_address::Destination;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a gateway of ours is for.
@@ -57,6 +59,8 @@ pub(crate) struct GatewayFact<'a> {
     pub(crate) account: String,
     /// Its listeners for traffic from outside the mesh, in the order of the object.
     pub(crate) listeners: Vec<ListenerFact<'a>>,
+    /// Servers of networking.istio.io Gateways that select its pods.
+    pub(crate) servers: Vec<ServerFact<'a>>,
     /// A pod of it takes traffic now.
     pub(crate) ready: bool,
     /// Where it is reached; `None` until it was ready once.
@@ -95,6 +99,10 @@ fn one<'a>(
             Some(Role::Ingress) => listeners::derive(&object.spec),
             _ => Vec::new(),
         },
+        servers: match role {
+            Some(Role::Ingress) => classic::derive(world, name, object),
+            _ => Vec::new(),
+        },
         address: address(world, (name.0, &generated), object, ready),
         generated,
         object,
@@ -102,7 +110,11 @@ fn one<'a>(
         key: format!("{}/{}", name.0, name.1),
         role,
         ready,
-        serves: serves(label(object.metadata.labels.as_ref(), labels::WAYPOINT_FOR)),
+        serves: match role {
+            // What is in front of the mesh stands between nobody in it.
+            Some(Role::Ingress) => serves(Some("none")),
+            _ => serves(label(object.metadata.labels.as_ref(), labels::WAYPOINT_FOR)),
+        },
     }
 }
 
@@ -191,7 +203,8 @@ impl GatewayFact<'_> {
     /// Ports that take plaintext HTTP from outside the mesh.
     pub(crate) fn plaintext_ports(&self) -> BTreeSet<u16> {
         let usable = self.listeners.iter().filter(|l| l.is_usable());
-        usable.map(|l| l.listener.port).collect()
+        let ports = usable.map(|l| l.listener.port);
+        ports.chain(self.servers.iter().map(|s| s.port)).collect()
     }
 
     /// Whether objects of a namespace may be bound to it (`listeners[].allowedRoutes` of its HBONE

@@ -138,7 +138,10 @@ impl Index {
                     let class = gateway.spec.gateway_class_name.as_str();
                     gateways::role_of(class)?;
                     let (namespace, name) = name_of(&gateway.metadata);
-                    Some(format!("{namespace}/{}", gateways::generated_name(name, class)))
+                    Some(format!(
+                        "{namespace}/{}",
+                        gateways::generated_name(name, class)
+                    ))
                 }
                 _ => None,
             })

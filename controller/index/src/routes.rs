@@ -25,7 +25,7 @@ use ambit_api::{route as pb, type_urls, workload::AppProtocol};
 use ambit_crds::ObjectKey;
 use clusters::Clusters;
 use hosts::Hosts;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Condition of a route object: whether any waypoint runs it.
 const BOUND: &str = "ambit.io/Bound";
@@ -68,8 +68,12 @@ pub(crate) struct Compiler<'t, 'a> {
 /// What one route object is told.
 #[derive(Debug, Default)]
 pub(crate) struct Remarks {
-    /// It runs somewhere.
+    /// It runs at a waypoint.
     pub(crate) used: bool,
+    /// It runs at a gateway that it names.
+    pub(crate) at_gateway: bool,
+    /// It names gateways and is not for the mesh.
+    pub(crate) for_gateways: bool,
     /// Things that do not work as written, once each.
     pub(crate) problems: Vec<String>,
     /// Why it does not run somewhere.
@@ -141,13 +145,26 @@ fn say(key: ObjectKey, remarks: &Remarks, out: &mut Out) {
     if key.kind != ambit_crds::Kind::VirtualService {
         return;
     }
-    let (met, reason, message) = match (&remarks.losses[..], remarks.used) {
-        ([], true) => (
+    let runs = (remarks.used, remarks.at_gateway);
+    let (met, reason, message) = match (&remarks.losses[..], runs) {
+        ([], (true, false)) => (
             true,
             "Bound",
             "runs at the waypoint of its hosts".to_owned(),
         ),
-        ([], false) => (
+        ([], (false, true)) => (true, "Bound", "runs at the gateways it names".to_owned()),
+        ([], (true, true)) => (
+            true,
+            "Bound",
+            "runs at the waypoint of its hosts and at the gateways it names".to_owned(),
+        ),
+        ([], _) if remarks.for_gateways => (
+            false,
+            "NoGateway",
+            "no gateway of ours serves its hosts at a Gateway it names; it has no effect"
+                .to_owned(),
+        ),
+        ([], _) => (
             false,
             "NoWaypoint",
             "no waypoint serves its hosts; it has no effect".to_owned(),
@@ -234,7 +251,7 @@ impl<'t, 'a> Compiler<'t, 'a> {
         Some(virtual_service::compile(
             self,
             &virtual_services,
-            target.place(),
+            (target.place(), &BTreeSet::new()),
         ))
     }
 

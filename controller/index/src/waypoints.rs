@@ -146,10 +146,6 @@ impl<'g> Waypoints<'g> {
                 format!("waypoint {key} does not exist"),
             );
         };
-        if fact.is_ingress() {
-            let message = format!("gateway {key} is an ingress gateway, not a waypoint");
-            return unusable("UnsupportedTrafficType", message);
-        }
         if !fact.admits(namespace, of_namespace) {
             let message =
                 format!("waypoint {key} does not allow namespace {namespace} (allowedRoutes)");

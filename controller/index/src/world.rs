@@ -7,7 +7,8 @@ use crate::selector::{Labels, label};
 use ambit_api::{labels, workload as pb};
 use ambit_crds::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec};
 use ambit_crds::istio::{
-    AuthorizationPolicySpec, DestinationRuleSpec, PeerAuthenticationSpec, VirtualServiceSpec,
+    AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
+    VirtualServiceSpec,
 };
 use ambit_crds::{Object, ObjectKey, Resource};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
@@ -28,6 +29,7 @@ pub(crate) struct World<'a> {
     pub(crate) services: BTreeMap<Name<'a>, &'a Service>,
     pub(crate) slices: BTreeMap<Name<'a>, &'a EndpointSlice>,
     pub(crate) gateways: BTreeMap<Name<'a>, &'a Resource<GatewaySpec, GatewayStatus>>,
+    pub(crate) istio_gateways: Vec<&'a Resource<IstioGatewaySpec>>,
     pub(crate) http_routes: Vec<&'a Resource<HttpRouteSpec>>,
     pub(crate) virtual_services: Vec<&'a Resource<VirtualServiceSpec>>,
     pub(crate) destination_rules: Vec<&'a Resource<DestinationRuleSpec>>,
@@ -49,6 +51,7 @@ impl<'a> World<'a> {
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             gateways: BTreeMap::new(),
+            istio_gateways: Vec::new(),
             http_routes: Vec::new(),
             virtual_services: Vec::new(),
             destination_rules: Vec::new(),
@@ -58,6 +61,7 @@ impl<'a> World<'a> {
         for (key, object) in objects {
             world.place(key, object);
         }
+        by_age(&mut world.istio_gateways);
         by_age(&mut world.http_routes);
         by_age(&mut world.virtual_services);
         by_age(&mut world.destination_rules);
@@ -75,6 +79,7 @@ impl<'a> World<'a> {
             Object::Service(o) => drop(self.services.insert(name, o)),
             Object::EndpointSlice(o) => drop(self.slices.insert(name, o)),
             Object::Gateway(o) => drop(self.gateways.insert(name, o)),
+            Object::IstioGateway(o) => self.istio_gateways.push(o),
             Object::HttpRoute(o) => self.http_routes.push(o),
             Object::VirtualService(o) => self.virtual_services.push(o),
             Object::DestinationRule(o) => self.destination_rules.push(o),

@@ -15,7 +15,7 @@ use ambit_runtime::causes::causes;
 use ambit_source::kubernetes::{Address, Client, RequestError, read};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::NodePaths;
 use crate::enroll::pod::is_namespace;
@@ -51,9 +51,46 @@ pub enum LeaveError {
     Remove(#[from] RemoveError),
 }
 
-/// Whether the agent goes for good: its DaemonSet is gone or going, or its rights are. While the API
-/// server cannot be asked it does not.
-pub async fn is_final(client: &Client, namespace: &str, daemon_set: &str) -> bool {
+/// What the API server says about the agent's future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prospect {
+    /// Another agent follows, or nobody knows.
+    Stays,
+    /// The DaemonSet is gone or going, or the agent's rights are.
+    Goes,
+    /// The agent's token counts no more: its account is gone, or only its pod, by force.
+    Unknown,
+}
+
+/// Whether the agent goes for good. While the API server cannot be asked it does not. `own_pod` tells
+/// whether the source still has the agent's own pod: one that is deleted by force is gone from there before
+/// its processes are, and is replaced; that must not open the mesh.
+pub async fn is_final(
+    client: &Client,
+    (namespace, daemon_set): (&str, &str),
+    own_pod: impl Fn() -> bool,
+) -> bool {
+    match ask(client, namespace, daemon_set).await {
+        Prospect::Stays => false,
+        Prospect::Goes => true,
+        Prospect::Unknown => outlives(own_pod).await,
+    }
+}
+
+/// Whether the own pod is there and stays there for a while: news of its end may be on the way.
+async fn outlives(own_pod: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + NEWS;
+    while own_pod() {
+        if Instant::now() > end {
+            return true;
+        }
+        sleep(LOOK).await;
+    }
+    tracing::warn!("the agent's pod is gone, but not its DaemonSet, for all that is known");
+    false
+}
+
+async fn ask(client: &Client, namespace: &str, daemon_set: &str) -> Prospect {
     let address = Address::new("apps/v1", "DaemonSet", "daemonsets")
         .within(namespace)
         .named(daemon_set);
@@ -61,20 +98,22 @@ pub async fn is_final(client: &Client, namespace: &str, daemon_set: &str) -> boo
         Ok(answer) => judge(answer),
         Err(_) => {
             tracing::warn!("the api server does not say whether the agent's DaemonSet is gone");
-            false
+            Prospect::Stays
         }
     }
 }
 
-fn judge(answer: Result<Option<serde_json::Value>, RequestError>) -> bool {
+fn judge(answer: Result<Option<serde_json::Value>, RequestError>) -> Prospect {
     match answer {
-        Ok(Some(found)) => found["metadata"]["deletionTimestamp"].is_string(),
-        Ok(None) => true,
-        // An uninstallation may take the rights away before the pods.
-        Err(error) if error.is_denied() || error.is_missing() => true,
+        Ok(Some(found)) if found["metadata"]["deletionTimestamp"].is_string() => Prospect::Goes,
+        Ok(Some(_)) => Prospect::Stays,
+        Ok(None) => Prospect::Goes,
+        // An uninstallation may take the rights away before the pods, and the account.
+        Err(error) if error.is_denied() || error.is_missing() => Prospect::Goes,
+        Err(error) if error.is_unknown_caller() => Prospect::Unknown,
         Err(error) => {
             tracing::warn!(error = %causes(&error), "cannot ask whether the agent's DaemonSet is gone");
-            false
+            Prospect::Stays
         }
     }
 }
@@ -178,6 +217,9 @@ fn remove(path: &Path) {
 
 /// The API server answers at once or is in trouble.
 const ASKING: Duration = Duration::from_secs(5);
+/// News of the own pod's end come with the news that make the kubelet end it.
+const NEWS: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(50);
 /// Of the thirty seconds a pod has by default to end.
 const DISMISSAL: Duration = Duration::from_secs(18);
 
@@ -189,11 +231,21 @@ mod tests {
     #[test]
     fn only_a_daemon_set_that_is_gone_or_going_is_the_end() {
         let set = |metadata: serde_json::Value| Some(json!({ "metadata": metadata }));
-        assert!(judge(Ok(None)));
+        assert_eq!(judge(Ok(None)), Prospect::Goes);
         let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
-        assert!(judge(Ok(set(going))));
-        assert!(!judge(Ok(set(json!({"name": "ambit-cni-node"})))));
-        assert!(!judge(Ok(set(json!(null)))));
-        assert!(!judge(Err(RequestError::Nameless)));
+        assert_eq!(judge(Ok(set(going))), Prospect::Goes);
+        let there = json!({"name": "ambit-cni-node"});
+        assert_eq!(judge(Ok(set(there))), Prospect::Stays);
+        assert_eq!(judge(Ok(set(json!(null)))), Prospect::Stays);
+        assert_eq!(judge(Err(RequestError::Nameless)), Prospect::Stays);
+    }
+
+    #[tokio::test]
+    async fn a_pod_deleted_by_force_is_no_uninstallation_even_if_its_end_is_told_late() {
+        assert!(outlives(|| true).await, "only the account is gone");
+        assert!(!outlives(|| false).await);
+        let start = Instant::now();
+        let told = || start.elapsed() < Duration::from_secs(1);
+        assert!(!outlives(told).await);
     }
 }

@@ -42,6 +42,11 @@ impl Roster {
         wanted.cloned().collect()
     }
 
+    /// Whether the source has a pod of that name now.
+    pub fn has(&self, namespace: &str, name: &str) -> bool {
+        self.seen().pod(namespace, name, None).is_some()
+    }
+
     /// What the source would tell if every pod had opted out.
     pub fn everyone_out(&self) -> Facts {
         self.seen().everyone_out()

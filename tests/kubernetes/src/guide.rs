@@ -7,9 +7,11 @@ mod l4;
 mod l7;
 mod leave;
 mod plaintext;
+mod power;
 mod probes;
 mod routing;
 mod uninstall;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -59,13 +61,24 @@ pub fn run(site: &Site) -> Result<()> {
         "a policy on identities holds without a waypoint",
         &mut |_| l4::run(site),
     )?;
+    step(
+        "parts of the mesh are replaced without a lost request",
+        &mut |before| upgrade::run(site, before),
+    )?;
     step("a waypoint and a policy on methods", &mut |_| l7::run(site))?;
     step("a route splits and matches requests", &mut |_| {
         routing::run(site)
     })?;
+    step("capture stays while agents are killed", &mut |_| {
+        upgrade::agents_die(site)
+    })?;
     step(
         "probes of the kubelet go on where only mutual TLS is accepted",
         &mut |before| probes::run(site, before),
+    )?;
+    step(
+        "a node that lost power comes back with its pods in the mesh",
+        &mut |before| power::run(site, before),
     )?;
     step(
         "pods leave by a label, without a restart or a lost request",

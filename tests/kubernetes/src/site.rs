@@ -188,7 +188,8 @@ impl Site {
         Path::new(HYBRID).is_dir().then_some(HYBRID)
     }
 
-    fn cluster(&self, arguments: &[&str]) -> Result<()> {
+    /// Does something to the cluster, as `cargo xtask cluster` does.
+    pub(crate) fn cluster(&self, arguments: &[&str]) -> Result<()> {
         let name = self.directory.name().to_string();
         self.xtask(&["cluster", "--name", &name], arguments)
     }

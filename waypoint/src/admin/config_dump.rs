@@ -30,6 +30,7 @@ pub(super) fn render(gateway: &str, view: &View, secrets: &[SecretSnapshot]) -> 
         "gateway": gateway,
         "synced": view.is_complete(),
         "generation": view.mesh.generation(),
+        "plaintextPorts": view.plaintext_ports(),
         "policies": view.gateway().map(|g| json!(g.policies)),
         "routers": routers,
         "clusters": clusters,

@@ -123,7 +123,10 @@ pub(super) fn explain(
         found.local.port(),
         spoken(found.protocol)
     ));
-    let Some(router) = found.addressed.router(view, (found.local.port(), &authority.to_string())) else {
+    let Some(router) = found
+        .addressed
+        .router(view, (found.local.port(), &authority.to_string()))
+    else {
         return Ok(answer.refuse(&Failure::NotConfigured));
     };
     let asks = asks(question, found.local)?;

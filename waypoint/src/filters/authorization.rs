@@ -117,7 +117,11 @@ impl Admitted {
     fn evaluate(&self, downstream: &Downstream) -> Evaluation {
         let sni = self.sni.as_deref();
         let spoken = Spoken::Bytes { sni };
-        evaluate((&self.gateway, &self.router.policies), &facts(downstream), spoken)
+        evaluate(
+            (&self.gateway, &self.router.policies),
+            &facts(downstream),
+            spoken,
+        )
     }
 }
 

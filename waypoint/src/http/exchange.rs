@@ -5,8 +5,8 @@ use super::{forward, upgrade};
 use crate::downstream::Downstream;
 use crate::filters::retry::GaveUp;
 use crate::filters::{authorization, direct_response, fault, header_ops, redirect};
-use crate::ingress::edge;
 use crate::message::body::{Body, BodyError};
+use crate::message::edge;
 use crate::message::headers;
 use crate::message::line::Line;
 use crate::message::reply;
@@ -138,10 +138,7 @@ async fn respond(
 
 /// The routes of the addressed service port or of the listener's virtual host; waits while configuration
 /// is still arriving. `None`: the listener has no such host.
-async fn router(
-    downstream: &Downstream,
-    authority: &str,
-) -> Result<Option<Arc<Router>>, Failure> {
+async fn router(downstream: &Downstream, authority: &str) -> Result<Option<Arc<Router>>, Failure> {
     let (addressed, port) = (&downstream.addressed, downstream.local.port());
     let state = &downstream.worker.state;
     let find = |view: &View| addressed.router(view, (port, authority));

@@ -37,7 +37,10 @@ enum End {
 }
 
 /// Serves HTTP/1.1.
-pub(crate) async fn http1<I: ClientIn, O: ClientOut>(downstream: Rc<Downstream>, io: StreamIo<I, O>) {
+pub(crate) async fn http1<I: ClientIn, O: ClientOut>(
+    downstream: Rc<Downstream>,
+    io: StreamIo<I, O>,
+) {
     let limits = downstream.worker.limits;
     let (serving, left) = (downstream.clone(), upgrade::Slot::default());
     let (slot, watch) = (left.clone(), Watch::new());
@@ -92,7 +95,10 @@ pub(crate) async fn http1<I: ClientIn, O: ClientOut>(downstream: Rc<Downstream>,
 }
 
 /// Serves HTTP/2.
-pub(crate) async fn http2<I: ClientIn, O: ClientOut>(downstream: Rc<Downstream>, io: StreamIo<I, O>) {
+pub(crate) async fn http2<I: ClientIn, O: ClientOut>(
+    downstream: Rc<Downstream>,
+    io: StreamIo<I, O>,
+) {
     let limits = downstream.worker.limits;
     let (serving, watch) = (downstream.clone(), Watch::new());
     let begins = watch.clone();

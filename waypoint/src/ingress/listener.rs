@@ -3,7 +3,7 @@
 
 use crate::downstream::{Addressed, Downstream};
 use crate::http::opening;
-use crate::listen::places::Places;
+use crate::places::Places;
 use crate::stream_io::{PlainIo, StreamIo};
 use crate::worker::Worker;
 use ambit_model::address::NetworkAddress;

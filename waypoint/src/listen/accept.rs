@@ -2,8 +2,8 @@
 //! In: its listener. Out: a task per tunnel. Stops accepting when the drain begins; tunnels are then
 //! told to open no more streams and end with their last one.
 
-use super::places::{Limits, Place, Places};
 use super::stream;
+use crate::places::{Limits, Place, Places};
 use crate::worker::Worker;
 use ambit_hbone::io::{AcceptError, Settings, StreamRefused, TunnelError, accept};
 use ambit_identity::tls::TlsError;

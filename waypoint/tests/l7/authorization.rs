@@ -9,7 +9,7 @@ use pb::access_policy::Action;
 use pb::access_test::Attribute;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-fn test(attribute: Attribute, header: &str, values: &[&str]) -> pb::AccessTest {
+pub(crate) fn test(attribute: Attribute, header: &str, values: &[&str]) -> pb::AccessTest {
     pb::AccessTest {
         attribute: attribute.into(),
         header: header.into(),
@@ -19,7 +19,7 @@ fn test(attribute: Attribute, header: &str, values: &[&str]) -> pb::AccessTest {
 }
 
 /// One rule whose clauses have one test each.
-fn policy(name: &str, action: Action, tests: Vec<pb::AccessTest>) -> pb::AccessPolicy {
+pub(crate) fn policy(name: &str, action: Action, tests: Vec<pb::AccessTest>) -> pb::AccessPolicy {
     let clauses = tests
         .into_iter()
         .map(|test| pb::AccessClause {

@@ -80,6 +80,20 @@ impl Client {
     }
 }
 
+/// An HTTP/1.1 connection in plaintext, as from outside the mesh.
+pub(crate) async fn plain_http1(to: SocketAddr) -> Http1 {
+    let io = TokioIo::new(TcpStream::connect(to).await.unwrap());
+    let (sender, connection) = http1::handshake(io).await.unwrap();
+    Http1(sender, tokio::task::spawn_local(connection))
+}
+
+/// HTTP/2 with prior knowledge in plaintext.
+pub(crate) async fn plain_http2(to: SocketAddr) -> Http2 {
+    let io = TokioIo::new(TcpStream::connect(to).await.unwrap());
+    let (sender, connection) = http2::handshake(Local, io).await.unwrap();
+    Http2(sender, tokio::task::spawn_local(connection))
+}
+
 type Driver = JoinHandle<hyper::Result<()>>;
 
 pub(crate) struct Http1(pub(crate) http1::SendRequest<Full<Bytes>>, Driver);

@@ -7,6 +7,7 @@ mod backend;
 mod behaviours;
 mod client;
 mod hostile;
+mod ingress;
 mod mesh;
 mod pods;
 mod resilience;

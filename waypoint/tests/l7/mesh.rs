@@ -218,7 +218,11 @@ impl Mesh {
     }
 
     pub(crate) fn router(&mut self, router: pb::Router) {
-        let name = format!("shop/waypoint/{SERVICE}/{}", router.port);
+        let addressed = match router.hostname.as_str() {
+            "" => SERVICE.to_owned(),
+            host => format!("listener/{host}"),
+        };
+        let name = format!("shop/waypoint/{addressed}/{}", router.port);
         self.feed(
             type_urls::ROUTER,
             vec![(name, router.encode_to_vec().into())],

@@ -12,14 +12,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
-use tokio::time::Instant;
-use tracing::{debug, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{debug, info, warn};
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: BTreeMap<SpiffeId, Entry>,
     /// Tells an identity that was forgotten and came back from the one a late reply is for.
     generations: u64,
+    /// What the authority is verified by, once it was known.
+    trust: Option<String>,
+    /// How often that was another.
+    authorities: u64,
 }
 
 #[derive(Debug)]
@@ -39,6 +43,8 @@ struct Entry {
 struct Fetch {
     id: SpiffeId,
     generation: u64,
+    /// [`Table::authorities`] when it was made.
+    authorities: u64,
 }
 
 impl Table {
@@ -107,6 +113,7 @@ impl Table {
         Some(Fetch {
             id: id.clone(),
             generation: entry.generation,
+            authorities: self.authorities,
         })
     }
 
@@ -136,6 +143,26 @@ impl Table {
         }
     }
 
+    /// Takes over what the authority is verified by. When that is another than before, every certificate
+    /// is renewed now: the old ones are valid, but not for peers that have new ones.
+    fn trust(&mut self, trust: String, now: Instant) {
+        let changed = self.trust.as_ref().is_some_and(|known| *known != trust);
+        self.trust = Some(trust);
+        if !changed {
+            return;
+        }
+        info!(
+            identities = self.entries.len(),
+            "the authority is another one: certificates are renewed"
+        );
+        self.authorities += 1;
+        for entry in self.entries.values_mut() {
+            if let Some(due) = &mut entry.due {
+                *due = now;
+            }
+        }
+    }
+
     fn finish(&mut self, fetch: &Fetch, result: Result<Svid, CaError>, now: Instant) {
         let Some(entry) = self.entries.get_mut(&fetch.id) else {
             return;
@@ -144,7 +171,13 @@ impl Table {
             return;
         }
         match result {
-            Ok(svid) => entry.renewed(svid, now),
+            Ok(svid) => {
+                entry.renewed(svid, now);
+                if fetch.authorities != self.authorities {
+                    // It may be the former authority's.
+                    entry.due = Some(now + MINIMAL_WAIT);
+                }
+            }
             Err(error) => entry.failed(&fetch.id, error, now),
         }
     }
@@ -176,6 +209,9 @@ impl Entry {
     }
 }
 
+/// How often is looked whether the authority is verified by something else. A kubelet takes a minute to
+/// bring a changed ConfigMap to a pod.
+const LOOK: Duration = Duration::from_secs(10);
 /// Shortest time between two requests for one identity.
 const MINIMAL_WAIT: Duration = Duration::from_millis(200);
 
@@ -185,8 +221,9 @@ pub(super) fn serve(
     authority: Arc<dyn Authority>,
     config: StoreConfig,
 ) -> impl Future<Output = ()> + Send + use<> {
+    let asked = authority.clone();
     let ask = move |fetch: Fetch| {
-        let authority = authority.clone();
+        let authority = asked.clone();
         async move {
             let result = obtain(&*authority, &fetch.id, config.validity).await;
             (fetch, result)
@@ -194,6 +231,8 @@ pub(super) fn serve(
     };
     async move {
         let mut running = FuturesUnordered::new();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wake = {
                 let mut table = shared.table();
@@ -215,6 +254,11 @@ pub(super) fn serve(
                 () = shared.changed.notified() => {}
                 Some((fetch, result)) = running.next(), if !running.is_empty() => {
                     shared.table().finish(&fetch, result, Instant::now());
+                }
+                _ = look.tick() => {
+                    if let Some(trust) = authority.trust().await {
+                        shared.table().trust(trust, Instant::now());
+                    }
                 }
                 () = until(wake) => {}
             }

@@ -15,6 +15,7 @@ struct Scripted {
     failing: Mutex<HashMap<SpiffeId, ()>>,
     gate: Semaphore,
     asked: mpsc::UnboundedSender<SpiffeId>,
+    trust: Mutex<Option<String>>,
     running: AtomicUsize,
     most: AtomicUsize,
 }
@@ -36,6 +37,10 @@ impl Authority for Scripted {
             self.ca.sign_between(&request, now, now + request.validity)
         })
     }
+
+    fn trust(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async { self.trust.lock().unwrap().clone() })
+    }
 }
 
 struct Bench {
@@ -55,6 +60,7 @@ fn bench() -> Bench {
         failing: Mutex::default(),
         gate: Semaphore::new(0),
         asked: tell,
+        trust: Mutex::default(),
         running: AtomicUsize::new(0),
         most: AtomicUsize::new(0),
     });
@@ -226,4 +232,49 @@ async fn a_wait_has_a_deadline() {
         .await
         .unwrap_err();
     assert!(matches!(error, SecretError::Timeout { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_authority_gives_new_certificates_at_once_and_the_old_ones_serve_until_then() {
+    let mut bench = bench();
+    let trust = |pem: Option<&str>| {
+        *bench.authority.trust.lock().unwrap() = pem.map(str::to_owned);
+    };
+    trust(Some("one"));
+    bench.authority.gate.add_permits(2);
+    let leases = [1, 2].map(|n| bench.store.lease(&id(n), Priority::Warmup));
+    let first = leases[0].svid(LONG).await.unwrap();
+    leases[1].svid(LONG).await.unwrap();
+    for _ in 0..2 {
+        bench.asked.recv().await.unwrap();
+    }
+    let start = Instant::now();
+    // A file that is being written is no other authority.
+    for pem in [Some("one"), None, Some("one")] {
+        trust(pem);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(bench.asked.try_recv().is_err(), "{pem:?}");
+    }
+    trust(Some("two"));
+    for _ in 0..2 {
+        bench.asked.recv().await.unwrap();
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(110),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(Arc::ptr_eq(&leases[0].current().unwrap(), &first));
+    // Changed again while requests run: their replies may be of either.
+    trust(Some("three"));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(bench.asked.try_recv().is_err());
+    bench.open();
+    let mut again = [
+        bench.asked.recv().await.unwrap(),
+        bench.asked.recv().await.unwrap(),
+    ];
+    again.sort();
+    assert_eq!(again, [id(1), id(2)]);
+    assert!(!Arc::ptr_eq(&leases[0].svid(LONG).await.unwrap(), &first));
 }

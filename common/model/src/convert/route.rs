@@ -67,7 +67,9 @@ fn addressed(service_key: &str, hostname: &str) -> Result<Addressee, ConvertErro
         (key, "") => Ok(Addressee::Service(service("service", key)?)),
         ("", host) => {
             let wrong = || ConvertError::new("hostname", format!("`{host}` is not a host name"));
-            VirtualHost::parse(host).map(Addressee::Host).ok_or_else(wrong)
+            VirtualHost::parse(host)
+                .map(Addressee::Host)
+                .ok_or_else(wrong)
         }
         _ => Err(ConvertError::new(
             "hostname",

@@ -30,8 +30,9 @@ impl VirtualHost {
         };
         match text.strip_prefix('*') {
             Some("") => Some(Self::Any),
-            Some(suffix) => (suffix.starts_with('.') && fine(&suffix[1..]))
-                .then(|| Self::Suffix(suffix.into())),
+            Some(suffix) => {
+                (suffix.starts_with('.') && fine(&suffix[1..])).then(|| Self::Suffix(suffix.into()))
+            }
             None => fine(&text).then(|| Self::Exact(text.into())),
         }
     }

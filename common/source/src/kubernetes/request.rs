@@ -153,9 +153,14 @@ impl RequestError {
         self.has_code(404)
     }
 
-    /// Whether this account may not do it, or not any more (401, 403).
+    /// Whether this account may not do it, or not any more (403).
     pub fn is_denied(&self) -> bool {
-        self.has_code(401) || self.has_code(403)
+        self.has_code(403)
+    }
+
+    /// Whether the token counts no more (401): the account is gone, or the pod that the token is bound to.
+    pub fn is_unknown_caller(&self) -> bool {
+        self.has_code(401)
     }
 
     fn has_code(&self, code: u16) -> bool {

@@ -41,12 +41,6 @@ pub(super) fn check(spec: &VirtualServiceSpec, report: &mut Report) {
             report.error(&path, format_args!("`{}` is listed twice", clip(host)));
         }
     }
-    if !spec.gateways.is_empty() && !spec.gateways.iter().any(|g| g == "mesh") {
-        report.unsupported(
-            "spec.gateways",
-            "not supported yet: only the gateway `mesh` is served",
-        );
-    }
     report.export_to(&spec.export_to);
     report.required("spec.http", spec.http.is_empty());
     let mut names = HashSet::new();

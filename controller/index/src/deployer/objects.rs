@@ -136,6 +136,11 @@ pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ips: &[IpAdd
     })];
     let mut add = |name: &str, port: u16, protocol: &str| {
         if listed.iter().all(|p| p["port"] != json!(port)) {
+            // Names of ports are unique in a Service.
+            let name = match name.is_empty() || listed.iter().any(|p| p["name"] == json!(name)) {
+                true => format!("http-{port}"),
+                false => name.to_owned(),
+            };
             listed.push(json!({
                 "name": name,
                 "port": port,
@@ -148,6 +153,9 @@ pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ips: &[IpAdd
     if gateway.is_ingress() {
         for fact in gateway.listeners.iter().filter(|l| l.is_usable()) {
             add(&fact.listener.name, fact.listener.port, "http");
+        }
+        for server in &gateway.servers {
+            add(server.name, server.port, "http");
         }
     } else {
         for listener in &gateway.object.spec.listeners {

@@ -30,6 +30,23 @@ pub(super) fn addresses(
     service_ip.map(|_| json!([{"type": "Hostname", "value": hostname}]))
 }
 
+/// Whether it is run: with listeners that take nothing it is as far as the others go.
+pub(super) fn accepted(gateway: &GatewayFact<'_>) -> Condition {
+    let faults: Vec<String> = gateway
+        .listeners
+        .iter()
+        .filter_map(|fact| {
+            let (_, message) = fact.fault.as_ref()?.said();
+            Some(format!("listener {}: {message}", fact.listener.name))
+        })
+        .collect();
+    if faults.is_empty() {
+        return Condition::new("Accepted", true, "Accepted", "Resource accepted");
+    }
+    let some = gateway.listeners.iter().any(ListenerFact::is_usable);
+    Condition::new("Accepted", some, "ListenersNotValid", faults.join("; "))
+}
+
 fn is_load_balancer(service: Option<&Service>) -> bool {
     let spec = service.and_then(|s| s.spec.as_ref());
     spec.is_some_and(|s| s.type_.as_deref() == Some("LoadBalancer"))
@@ -38,7 +55,10 @@ fn is_load_balancer(service: Option<&Service>) -> bool {
 fn balancers(service: Option<&Service>) -> Vec<Value> {
     let status = service.and_then(|s| s.status.as_ref());
     let ingress = status.and_then(|s| s.load_balancer.as_ref());
-    let given = ingress.and_then(|l| l.ingress.as_ref()).into_iter().flatten();
+    let given = ingress
+        .and_then(|l| l.ingress.as_ref())
+        .into_iter()
+        .flatten();
     given
         .filter_map(|one| match (&one.ip, &one.hostname) {
             (Some(ip), _) => Some(json!({"type": "IPAddress", "value": ip})),

@@ -7,7 +7,7 @@ use ambit_crds::gateway::{GatewaySpec, Listener};
 use ambit_model::route::VirtualHost;
 
 /// Ports that a gateway of ours listens on for itself.
-const OWN: [u16; 4] = [ports::ADMIN, ports::HBONE, ports::METRICS, ports::READINESS];
+pub(super) const OWN: [u16; 4] = [ports::ADMIN, ports::HBONE, ports::METRICS, ports::READINESS];
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// A listener.
@@ -161,7 +161,14 @@ mod tests {
             .map(|f| f.fault.as_ref().map_or("", |f| f.said().0))
             .collect();
         let conflict = "HostnameConflict";
-        let wanted = ["", "UnsupportedProtocol", "PortUnavailable", conflict, conflict, ""];
+        let wanted = [
+            "",
+            "UnsupportedProtocol",
+            "PortUnavailable",
+            conflict,
+            conflict,
+            "",
+        ];
         assert_eq!(faults, wanted);
     }
 

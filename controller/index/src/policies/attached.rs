@@ -58,7 +58,11 @@ pub(crate) fn derive<'a>(
         let message = pb::Gateway {
             name: gateway.key.clone(),
             policies,
-            ports: gateway.plaintext_ports().into_iter().map(Into::into).collect(),
+            ports: gateway
+                .plaintext_ports()
+                .into_iter()
+                .map(Into::into)
+                .collect(),
         };
         let audience = Audience::Gateways([gateway.account.clone()].into());
         let resource = Resource::new(&message, Vec::new(), audience);

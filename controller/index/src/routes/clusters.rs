@@ -137,7 +137,10 @@ const INGRESS_USE_WAYPOINT: &str = "istio.io/ingress-use-waypoint";
 /// The Service of the waypoint that an ingress gateway must send through; upstream bypasses it unless a
 /// label asks for it.
 fn waypoint_between(world: &World<'_>, service: &ServiceFact<'_>) -> Option<String> {
-    let own = label(service.object.metadata.labels.as_ref(), INGRESS_USE_WAYPOINT);
+    let own = label(
+        service.object.metadata.labels.as_ref(),
+        INGRESS_USE_WAYPOINT,
+    );
     let asked = own.or_else(|| {
         let labels = world.namespace_labels(service.namespace);
         label(labels, INGRESS_USE_WAYPOINT)

@@ -1,11 +1,12 @@
-//! Virtual hosts of ingress gateways: HTTPRoutes by the listeners they attach to.
-//! In: HTTPRoutes whose parentRef is a Gateway, the gateway's listeners. Out: one Router per port and
+//! Virtual hosts of ingress gateways: HTTPRoutes by the listeners they attach to, VirtualServices by the
+//! networking.istio.io Gateways they name.
+//! In: HTTPRoutes whose parentRef is a Gateway, VirtualServices, the gateway's listeners and servers. Out: one Router per port and
 //! host; what each parentRef comes to.
 //! A listener's host without a route has a router without routes: its requests are 404 and fall to no
 //! other host.
 //! Spec: Gateway API `HTTPRoute.spec.parentRefs`, `hostnames`, `Listener.allowedRoutes`.
 
-use super::{Compiler, Place, http_route, put_router};
+use super::{Compiler, Place, http_route, put_router, virtual_service};
 use crate::gateways::listeners::{ListenerFact, common};
 use crate::gateways::{GatewayFact, Role, admits_others};
 use crate::out::Out;
@@ -14,7 +15,7 @@ use ambit_api::route as pb;
 use ambit_crds::Resource;
 use ambit_crds::gateway::{FromNamespaces, HttpRouteSpec, ParentRef};
 use ambit_model::route::VirtualHost;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
@@ -161,12 +162,16 @@ pub(super) fn derive<'a>(compiler: &mut Compiler<'_, 'a>, out: &mut Out) {
         let hosts = virtual_hosts(compiler.world, gateway);
         for ((port, host), routes) in hosts {
             let place = Place { gateway, port };
+            let mut http = http_route::compile(compiler, &routes.http_routes, place);
+            let named = (place, &routes.named);
+            let more = virtual_service::compile(compiler, &routes.virtual_services, named);
+            http.extend(more);
             let router = pb::Router {
                 gateway: gateway.key.clone(),
                 hostname: host.to_string(),
                 port: port.into(),
                 protocol: pb::Protocol::Http1.into(),
-                http: http_route::compile(compiler, &routes, place),
+                http,
                 ..Default::default()
             };
             put_router(router, gateway, out);
@@ -174,7 +179,16 @@ pub(super) fn derive<'a>(compiler: &mut Compiler<'_, 'a>, out: &mut Out) {
     }
 }
 
-type VirtualHosts<'a> = BTreeMap<(u16, VirtualHost), Vec<http_route::Attached<'a>>>;
+type VirtualHosts<'a> = BTreeMap<(u16, VirtualHost), Routes<'a>>;
+
+/// What one virtual host runs: HTTPRoutes, then VirtualServices.
+#[derive(Default)]
+struct Routes<'a> {
+    http_routes: Vec<http_route::Attached<'a>>,
+    virtual_services: Vec<virtual_service::Applicable<'a>>,
+    /// networking.istio.io Gateways by whose name the latter run here.
+    named: BTreeSet<String>,
+}
 
 /// Routes by port and host, oldest first.
 fn virtual_hosts<'a>(world: &World<'a>, gateway: &GatewayFact<'_>) -> VirtualHosts<'a> {
@@ -195,7 +209,20 @@ fn virtual_hosts<'a>(world: &World<'a>, gateway: &GatewayFact<'_>) -> VirtualHos
         own.dedup();
         for key in own {
             let routes = hosts.entry(key).or_default();
-            routes.push(http_route::Attached::new(route));
+            routes.http_routes.push(http_route::Attached::new(route));
+        }
+    }
+    for server in &gateway.servers {
+        for (host, found) in virtual_service::at_server(world, gateway, server) {
+            let routes = hosts.entry((server.port, host)).or_default();
+            routes.named.insert(server.gateway.clone());
+            if routes
+                .virtual_services
+                .iter()
+                .all(|vs| vs.key() != found.key())
+            {
+                routes.virtual_services.push(found);
+            }
         }
     }
     hosts

@@ -1,5 +1,6 @@
-//! VirtualService → routes of one service port at one waypoint.
-//! Applies: a host that matches the service, the implicit `mesh` gateway, an object of the
+//! VirtualService → routes of one service port at one waypoint, or of one virtual host at an ingress
+//! gateway whose networking.istio.io Gateway it names.
+//! Applies at a waypoint: a host that matches the service, the implicit `mesh` gateway, an object of the
 //! service's or the waypoint's namespace that `exportTo` shows to the waypoint. Several for one
 //! service follow each other, oldest first; those with a more specific host hide the others.
 //! First match wins; what follows a catch-all is left out.
@@ -11,13 +12,17 @@ mod matching;
 use super::hosts::{self, Hosts};
 use super::parts;
 use super::{Compiler, Place, Remarks, Target};
+use crate::gateways::GatewayFact;
+use crate::gateways::classic::ServerFact;
+use crate::gateways::listeners::common;
 use crate::services::{PortFact, ServiceFact};
 use crate::world::{World, name_of};
 use ambit_api::route as pb;
 use ambit_crds::istio::{Destination, HttpRoute, VirtualServiceSpec};
 use ambit_crds::{Kind, ObjectKey, Resource};
+use ambit_model::route::VirtualHost;
 use pb::http_route::Action;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Gateway of traffic inside the mesh.
 const MESH: &str = "mesh";
@@ -72,10 +77,51 @@ pub(crate) fn applicable<'a>(
     fitting.into_iter().map(|(_, vs)| vs).collect()
 }
 
-/// Marks every VirtualService as known, so that one without a waypoint is told so.
+/// Those that a server of a networking.istio.io Gateway takes, with the hosts that both have.
+pub(crate) fn at_server<'a>(
+    world: &World<'a>,
+    gateway: &GatewayFact<'_>,
+    server: &ServerFact<'_>,
+) -> Vec<(VirtualHost, Applicable<'a>)> {
+    let mut found = Vec::new();
+    for object in &world.virtual_services {
+        let (namespace, _) = name_of(&object.metadata);
+        let spec = &object.spec;
+        let names_it = spec
+            .gateways
+            .iter()
+            .any(|g| full(g, namespace) == server.gateway);
+        if !names_it || !hosts::visible(&spec.export_to, namespace, gateway.name.0) {
+            continue;
+        }
+        let mut own = BTreeSet::new();
+        for text in &spec.hosts {
+            let full = hosts::full_name(world.config, text, namespace);
+            let Some(host) = VirtualHost::parse(&full) else {
+                continue;
+            };
+            let open = server.hosts.iter();
+            let open = open.filter(|s| s.namespace.is_none_or(|n| n == namespace));
+            own.extend(open.filter_map(|served| common(&host, &served.host)));
+        }
+        found.extend(own.into_iter().map(|host| (host, Applicable { object })));
+    }
+    found
+}
+
+/// `<namespace>/<name>` of a gateway as an object in `own` names it.
+fn full(gateway: &str, own: &str) -> String {
+    match gateway.contains('/') {
+        true => gateway.to_owned(),
+        false => format!("{own}/{gateway}"),
+    }
+}
+
+/// Marks every VirtualService as known, so that one that runs nowhere is told so.
 pub(crate) fn report(world: &World<'_>, remarks: &mut BTreeMap<ObjectKey, Remarks>) {
     for object in &world.virtual_services {
-        remarks.entry(key(object)).or_default();
+        let remarks = remarks.entry(key(object)).or_default();
+        remarks.for_gateways = !is_mesh(&object.spec.gateways);
     }
 }
 
@@ -87,15 +133,20 @@ fn is_mesh(gateways: &[String]) -> bool {
 pub(crate) fn compile<'t, 'a>(
     compiler: &mut Compiler<'t, 'a>,
     all: &[Applicable<'a>],
-    place: Place<'t, 'a>,
+    (place, named): (Place<'t, 'a>, &BTreeSet<String>),
 ) -> Vec<pb::HttpRoute> {
     let mut routes = Vec::new();
     for vs in all {
-        compiler.remarks(vs.key()).used = true;
+        let remarks = compiler.remarks(vs.key());
+        match place.gateway.is_ingress() {
+            true => remarks.at_gateway = true,
+            false => remarks.used = true,
+        }
         for (i, http) in vs.object.spec.http.iter().enumerate() {
             let mut one = One {
                 compiler,
                 place,
+                named,
                 object: vs.object,
                 path: format!("spec.http[{i}]"),
             };
@@ -116,15 +167,26 @@ pub(crate) fn compile<'t, 'a>(
 struct One<'c, 't, 'a> {
     compiler: &'c mut Compiler<'t, 'a>,
     place: Place<'t, 'a>,
+    /// Gateways by whose name it runs here; none: for the mesh.
+    named: &'c BTreeSet<String>,
     object: &'a Resource<VirtualServiceSpec>,
     path: String,
 }
 
 impl<'t, 'a> One<'_, 't, 'a> {
+    /// Whether an entry for these gateways is for this place.
+    fn is_here(&self, gateways: &[String]) -> bool {
+        if self.named.is_empty() {
+            return is_mesh(gateways);
+        }
+        let (own, _) = name_of(&self.object.metadata);
+        gateways.is_empty() || gateways.iter().any(|g| self.named.contains(&full(g, own)))
+    }
+
     /// `None` when the entry is for other ports only.
     fn route(&mut self, http: &HttpRoute) -> Option<pb::HttpRoute> {
         let here = http.matches.iter().filter(|m| {
-            is_mesh(&m.gateways) && m.port.is_none_or(|port| port == self.place.port)
+            self.is_here(&m.gateways) && m.port.is_none_or(|port| port == self.place.port)
         });
         let mut matches: Vec<pb::HttpMatch> = here.map(matching::entry).collect();
         if matches.is_empty() && !http.matches.is_empty() {

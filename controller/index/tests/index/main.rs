@@ -3,6 +3,7 @@
 
 mod gateways;
 mod http_routes;
+mod ingress;
 mod mesh;
 mod peer_authentication;
 mod policies;

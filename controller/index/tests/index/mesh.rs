@@ -247,12 +247,9 @@ impl Mesh {
 }
 
 fn key(value: &Value) -> ObjectKey {
-    let kind = value["kind"].as_str().unwrap();
-    let kind = Kind::KNOWN
-        .iter()
-        .find(|k| k.as_str() == kind)
-        .unwrap()
-        .clone();
+    let version = value["apiVersion"].as_str().unwrap();
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let kind = Kind::of(group, value["kind"].as_str().unwrap());
     let meta = &value["metadata"];
     ObjectKey::new(
         kind,

@@ -70,7 +70,12 @@ impl Home {
     pub(super) async fn is_final(&self, config: &Config) -> bool {
         match &self.client {
             Some(client) => {
-                leave::is_final(client, &config.pod_namespace, &config.daemon_set).await
+                let namespace = &config.pod_namespace;
+                // Unless it says otherwise, a pod's host name is its own.
+                let name = nix::unistd::gethostname().unwrap_or_default();
+                let name = name.to_string_lossy().into_owned();
+                let own_pod = || self.roster.has(namespace, &name);
+                leave::is_final(client, (namespace, &config.daemon_set), own_pod).await
             }
             None => false,
         }

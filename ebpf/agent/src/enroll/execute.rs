@@ -7,9 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ambit_ebpf_loader::{
-    Capture, EnrollError, MapAccessError, PodOptions, Role, SteerError,
-};
+use ambit_ebpf_loader::{Capture, EnrollError, MapAccessError, PodOptions, Role, SteerError};
 use ambit_net::socket::ListenError;
 use ambit_net::sysctl::SysctlRoot;
 use std::os::fd::AsFd;

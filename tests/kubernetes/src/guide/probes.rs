@@ -11,9 +11,10 @@ use crate::wait::until;
 
 const STRICT: &str = include_str!("../manifests/strict.yaml");
 const PROBED: &str = include_str!("../manifests/probed.yaml");
-const URL: &str = "http://details.default:9080/details/0";
+/// What strangers ask for.
+pub(super) const DETAILS: &str = "http://details.default:9080/details/0";
 /// A namespace that is not in the mesh.
-const OUTSIDE: &str = "outside";
+pub(super) const OUTSIDE: &str = "outside";
 
 pub(super) fn run(site: &Site, before: &mut Before) -> Result<()> {
     let path = site.samples()?.join("curl/curl.yaml");
@@ -28,15 +29,15 @@ pub(super) fn run(site: &Site, before: &mut Before) -> Result<()> {
         "deployment/curl",
         "--timeout=60s",
     ])?;
-    let stranger = ask(site, OUTSIDE, URL, &[])?;
+    let stranger = ask(site, OUTSIDE, DETAILS, &[])?;
     ensure!(stranger.status == "200", "before STRICT: {stranger:?}");
     site.apply(STRICT)?;
     until("the refusal of plaintext", || {
-        let stranger = ask(site, OUTSIDE, URL, &[])?;
+        let stranger = ask(site, OUTSIDE, DETAILS, &[])?;
         ensure!(stranger.status == "000", "{stranger:?}");
         Ok(())
     })?;
-    let member = ask(site, "default", URL, &[])?;
+    let member = ask(site, "default", DETAILS, &[])?;
     ensure!(member.status == "200", "{member:?}");
     saw("a pod outside the mesh is refused, one inside is answered");
     // It becomes Ready by probes of both kinds, and would be restarted without them.

@@ -4,7 +4,7 @@
 //! Spec: Istio `numTrustedProxies: 0`; Envoy `use_remote_address`, `x-forwarded-for`,
 //! `x-envoy-external-address`, `x-request-id`.
 
-use crate::message::headers::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
+use super::headers::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
@@ -77,7 +77,10 @@ mod tests {
         ];
         let mut inside = map(&sent);
         mark(&mut inside, "10.1.2.3".parse().unwrap());
-        assert_eq!(inside["x-forwarded-for"], "1.1.1.1,2.2.2.2, 3.3.3.3,10.1.2.3");
+        assert_eq!(
+            inside["x-forwarded-for"],
+            "1.1.1.1,2.2.2.2, 3.3.3.3,10.1.2.3"
+        );
         assert_eq!(inside["x-forwarded-proto"], "http");
         assert_eq!(inside["x-request-id"], "mine");
         assert_eq!(inside.len(), 3, "{inside:?}");

@@ -1,5 +1,5 @@
-//! How many handshakes and tunnels one worker may have: in all, and from one address, so that whoever
-//! asks for too many keeps nobody else out.
+//! How many handshakes, tunnels and plaintext connections one worker may have: in all, and from one
+//! address, so that whoever asks for too many keeps nobody else out.
 //! In: connections as they are accepted. Out: a place each, for as long as it is needed, or none.
 
 use std::cell::{Cell, RefCell};
