@@ -57,11 +57,20 @@ macro_rules! kinds {
                 }
             }
 
-            /// The first known kind with this plural.
-            pub fn from_plural(plural: &str) -> Option<Self> {
-                let all = [$(($plural, Self::$variant)),*];
-                let found = all.into_iter().find(|(known, _)| *known == plural);
-                found.map(|(_, kind)| kind)
+            /// Its name among all kinds, as `kubectl` takes it: the plural, followed by the group
+            /// where an earlier kind has that plural, too.
+            pub fn resource(&self) -> String {
+                let plural = self.plural();
+                match Self::KNOWN.iter().find(|known| known.plural() == plural) {
+                    Some(first) if first != self => format!("{plural}.{}", self.group()),
+                    _ => plural,
+                }
+            }
+
+            /// The known kind with this [`resource`](Self::resource).
+            pub fn from_resource(resource: &str) -> Option<Self> {
+                let mut known = Self::KNOWN.iter();
+                known.find(|kind| kind.resource() == resource).cloned()
             }
         }
     };

@@ -565,3 +565,16 @@ fn nulls_count_as_absent_except_in_lists() {
         "{found:?}"
     );
 }
+
+#[test]
+fn every_known_kind_is_found_by_its_resource() {
+    for kind in Kind::KNOWN {
+        let found = Kind::from_resource(&kind.resource());
+        assert_eq!(found.as_ref(), Some(kind), "{}", kind.resource());
+    }
+    assert_eq!(Kind::Gateway.resource(), "gateways");
+    assert_eq!(
+        Kind::IstioGateway.resource(),
+        "gateways.networking.istio.io"
+    );
+}

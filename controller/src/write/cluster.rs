@@ -309,8 +309,14 @@ fn address(key: &ObjectKey) -> Option<Address> {
 fn is_generated(object: &Value) -> bool {
     let labels = object.get("metadata").and_then(|meta| meta.get("labels"));
     let managed = labels.and_then(|labels| labels.get(labels::MANAGED));
-    managed.and_then(Value::as_str) == Some(labels::MANAGED_WAYPOINT)
+    matches!(
+        managed.and_then(Value::as_str),
+        Some(labels::MANAGED_WAYPOINT | MANAGED_GATEWAY)
+    )
 }
+
+/// Value of [`labels::MANAGED`] on ingress gateways, as Istio's controller writes it.
+const MANAGED_GATEWAY: &str = "istio.io-gateway-controller";
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,8 @@ pub(crate) const STATUS_DIR: &str = ".status";
 const CLUSTER: &str = "_";
 const MAX_FILE: u64 = 16 << 20;
 
-/// One status document: `.status/<writer>/<plural>/<namespace or _>/<name>.yaml`.
+/// One status document: `.status/<writer>/<plural>/<namespace or _>/<name>.yaml`; of two kinds with one
+/// plural the second carries its group, `gateways.networking.istio.io`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StatusPath {
     pub(crate) writer: String,
@@ -26,20 +27,25 @@ impl StatusPath {
             "" => CLUSTER,
             namespace => namespace,
         };
-        [STATUS_DIR, &self.writer, &self.key.kind.plural(), namespace]
-            .iter()
-            .collect::<PathBuf>()
-            .join(format!("{}.yaml", self.key.name))
+        [
+            STATUS_DIR,
+            &self.writer,
+            &self.key.kind.resource(),
+            namespace,
+        ]
+        .iter()
+        .collect::<PathBuf>()
+        .join(format!("{}.yaml", self.key.name))
     }
 
     /// Reads a path relative to the directory; `None` for anything else.
     pub(crate) fn parse(relative: &Path) -> Option<Self> {
         let parts: Vec<&str> = relative.iter().map(|p| p.to_str()).collect::<Option<_>>()?;
-        let [STATUS_DIR, writer, plural, namespace, file] = parts[..] else {
+        let [STATUS_DIR, writer, resource, namespace, file] = parts[..] else {
             return None;
         };
         let name = file.strip_suffix(".yaml")?;
-        let kind = Kind::from_plural(plural)?;
+        let kind = Kind::from_resource(resource)?;
         if name.is_empty()
             || name.starts_with('.')
             || (namespace == CLUSTER) == kind.is_namespaced()
