@@ -59,6 +59,12 @@ pub(crate) fn program() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Whether there is a Go to build it with.
+pub(crate) fn can_be_built() -> bool {
+    let go = Command::new("go").arg("version").output();
+    go.is_ok_and(|output| output.status.success())
+}
+
 /// What helm's own release build stamps in; without it charts would be checked for Kubernetes 1.20.
 fn link_flags(version: &str) -> String {
     let mut flags = format!("-s -w -X {MODULE}/internal/version.version={version}");
@@ -73,8 +79,7 @@ fn link_flags(version: &str) -> String {
 
 #[expect(clippy::print_stdout, reason = "progress of a build of minutes")]
 fn build(source: &Path, dir: &Path, flags: &str, version: &str) -> Result<()> {
-    let go = Command::new("go").arg("version").output();
-    if !go.is_ok_and(|o| o.status.success()) {
+    if !can_be_built() {
         bail!("helm is built from its source: please install Go 1.26 or newer (https://go.dev/dl)");
     }
     println!("helm: building {version} once, some minutes");

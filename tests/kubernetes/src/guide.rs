@@ -2,6 +2,7 @@
 //! In: a cluster with nothing on it. Out: the same cluster after the mesh came, did its work and went.
 //! Steps build on each other, so they are one test; each has its sentence printed before it runs.
 
+mod ingress;
 mod join;
 mod l4;
 mod l7;
@@ -53,6 +54,9 @@ pub fn run(site: &Site) -> Result<()> {
         "the mesh is installed and ready, and touches nothing",
         &mut |before| join::install(site, before),
     )?;
+    step("a gateway leads to the application", &mut |_| {
+        ingress::run(site)
+    })?;
     step(
         "pods join by a label, without a restart or a lost connection",
         &mut |before| join::run(site, before),

@@ -3,6 +3,7 @@
 //! is reachable, shells on nodes. Owns the cluster: it goes with the value, also after a failure, and a
 //! failure leaves on the screen what the mesh's pods said.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -150,17 +151,23 @@ impl Site {
 
     /// What `ambit` prints.
     pub(crate) fn ambit(&self, arguments: &[&str]) -> Result<String> {
-        let netns = format!(
-            "--net=/run/netns/{}",
-            self.directory.name().of(Role::ControlPlane)
-        );
+        let mut command = self.beside_kubectl(self.programs.join("ambit"));
+        output(
+            command
+                .args(arguments)
+                .env("KUBECONFIG", self.directory.admin()),
+        )
+    }
+
+    /// A program where `kubectl` runs.
+    pub(crate) fn beside_kubectl(&self, program: impl AsRef<OsStr>) -> Command {
+        let netns = self.directory.name().of(Role::ControlPlane);
         let mut command = Command::new("nsenter");
         command
-            .args([&netns, "--"])
-            .arg(self.programs.join("ambit"))
-            .args(arguments)
-            .env("KUBECONFIG", self.directory.admin());
-        output(&mut command)
+            .arg(format!("--net=/run/netns/{netns}"))
+            .arg("--")
+            .arg(program);
+        command
     }
 
     /// What a shell on a node prints.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{PAGE, TITLE};
+use super::{PAGE, TITLE, ingress};
 use crate::flow::ask;
 use crate::saw;
 use crate::site::Site;
@@ -21,6 +21,8 @@ pub(super) fn run(site: &Site) -> Result<()> {
         );
         Ok(())
     })?;
+    ingress::answers(site)?;
+    saw("the gateway, which is named, gets the page");
     let denied = until("the reason in the log", || {
         let log = site.kubectl(&["logs", "-nistio-system", "-lapp=ztunnel", "--tail=-1"])?;
         let line = log

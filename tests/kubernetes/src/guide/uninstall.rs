@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::join::{everybody, label};
-use super::{Before, PAGE, TITLE};
+use super::{Before, PAGE, TITLE, ingress};
 use crate::application::{pods, untouched};
 use crate::flow::ask;
 use crate::saw;
@@ -19,6 +19,7 @@ const POLICIES: [&str; 3] = [
 pub(super) fn run(site: &Site, before: &mut Before) -> Result<()> {
     label(site, "istio.io/use-waypoint-")?;
     site.ambit(&["waypoint", "delete", "--all"])?;
+    ingress::remove(site)?;
     for policy in POLICIES {
         site.delete(policy)?;
     }

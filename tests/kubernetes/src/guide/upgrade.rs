@@ -53,7 +53,7 @@ pub(super) fn agents_die(site: &Site) -> Result<()> {
         "agents killed, {answered} requests meanwhile, all answered"
     ));
     let status = site.ambit(&["status"]).context("ambit status")?;
-    ensure!(status.matches("in sync").count() == 3, "{status}");
-    saw("ambit status: all three proxies are in sync");
+    ensure!(status.matches("in sync").count() == 4, "{status}");
+    saw("ambit status: all four proxies are in sync");
     Ok(())
 }
