@@ -50,16 +50,26 @@ pub(crate) struct Running {
     pub(crate) started: u64,
 }
 
+fn is_covered(path: &Path) -> bool {
+    COVERED.iter().any(|covered| path.starts_with(covered))
+}
+
 impl Directory {
-    /// The directory of a cluster below cargo's build directory. It need not exist.
+    /// The directory of a cluster below cargo's build directory; where nodes cover that with directories
+    /// of their own, below the home directory. It need not exist.
     ///
     /// # Errors
-    /// The place is one that nodes cover with directories of their own.
+    /// Nodes cover the home directory as well, or there is none.
     pub fn new(build: &Path, name: ClusterName) -> Result<Self> {
-        let path = build.join("cluster").join(name.to_string());
-        if let Some(covered) = COVERED.iter().find(|covered| path.starts_with(covered)) {
+        let mut path = build.join("cluster");
+        if is_covered(&path) {
+            let home = std::env::var_os("HOME").context("HOME is not set")?;
+            path = Path::new(&home).join(".cache/ambit/state");
+        }
+        path.push(name.to_string());
+        if is_covered(&path) {
             bail!(
-                "{} is below {covered}, which nodes replace; build elsewhere",
+                "{} is below a directory that nodes replace; build elsewhere",
                 path.display()
             );
         }
@@ -209,7 +219,7 @@ fn parse_started(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Directory, parse_started};
+    use super::{Directory, is_covered, parse_started};
     use std::path::Path;
 
     #[test]
@@ -221,9 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_nodes_cover_is_refused() {
+    fn a_place_that_nodes_cover_is_not_used() {
         let name = || "ambit".parse().unwrap();
-        assert!(Directory::new(Path::new("/var/tmp/target"), name()).is_err());
+        let covered = Directory::new(Path::new("/var/tmp/target"), name()).unwrap();
+        assert!(!is_covered(&covered.path), "{}", covered.path.display());
         let good = Directory::new(Path::new("/src/target"), name()).unwrap();
         assert_eq!(
             good.admin(),
