@@ -22,7 +22,7 @@ pub use error::{
 };
 pub use pool::{Pool, PoolStats, TunnelKey, TunnelState};
 pub use server::{Incoming, ServerTunnel, accept};
-pub use stream::{Stream, StreamInlet, StreamOutlet};
+pub use stream::{Stream, StreamInlet, StreamOutlet, TunnelLife};
 pub use stream_io::StreamIo;
 
 use std::time::Duration;

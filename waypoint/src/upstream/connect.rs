@@ -6,7 +6,9 @@ use super::Upstreams;
 use super::endpoints::Target;
 use crate::outcome::ConnectFailure;
 use crate::stream_io::StreamIo;
-use ambit_hbone::io::{DialError, OpenError, Stage, Stream, StreamInlet, StreamOutlet, TunnelKey};
+use ambit_hbone::io::{
+    DialError, OpenError, Stage, Stream, StreamInlet, StreamOutlet, TunnelKey, TunnelLife,
+};
 use ambit_hbone::wire::{ConnectRequest, Forwarded};
 use ambit_net::relay::TcpEndpoint;
 use ambit_net::socket::{DialError as TcpError, DialSpec};
@@ -139,7 +141,34 @@ fn tunnel_failure(error: &OpenError) -> ConnectFailure {
     }
 }
 
+/// What a connection runs on.
+#[derive(Clone)]
+pub(crate) enum Beneath {
+    /// A tunnel, whose peer may leave long before the connection ends.
+    Tunnel(TunnelLife),
+    /// Nothing that ends earlier than the connection.
+    Tcp,
+}
+
+impl Beneath {
+    /// Whether another request may begin.
+    pub(crate) fn lasts(&self) -> bool {
+        match self {
+            Self::Tunnel(life) => life.takes_streams(),
+            Self::Tcp => true,
+        }
+    }
+}
+
 impl Connection {
+    /// What it runs on.
+    pub(crate) fn beneath(&self) -> Beneath {
+        match self {
+            Self::Hbone(stream) => stream.life().map_or(Beneath::Tcp, Beneath::Tunnel),
+            Self::Tcp(_) => Beneath::Tcp,
+        }
+    }
+
     /// As hyper wants it.
     pub(crate) fn into_io(self) -> UpstreamIo {
         match self {

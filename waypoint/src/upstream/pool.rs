@@ -6,7 +6,7 @@
 //! another at once; one that may have been sent is not.
 
 use super::Upstreams;
-use super::connect::{UpstreamIo, connect};
+use super::connect::{Beneath, UpstreamIo, connect};
 use super::endpoints::Target;
 use crate::message::body::Body;
 use crate::outcome::ConnectFailure;
@@ -90,11 +90,23 @@ struct Common {
 }
 
 struct Idle {
-    sender: http1::SendRequest<Body>,
+    sender: Sender1,
     since: Instant,
 }
 
-type Sender2 = http2::SendRequest<Body>;
+/// An HTTP/1.1 connection's sending end.
+struct Sender1 {
+    http: http1::SendRequest<Body>,
+    beneath: Beneath,
+}
+
+/// An HTTP/2 connection's sending end.
+#[derive(Clone)]
+struct Sender2 {
+    http: http2::SendRequest<Body>,
+    beneath: Beneath,
+}
+
 type Dial = Shared<LocalBoxFuture<'static, Result<Sender2, ConnectFailure>>>;
 
 /// A response and the connection it came on.
@@ -108,7 +120,7 @@ pub(crate) struct Answered {
 pub(crate) struct Lease {
     pool: Rc<HttpPool>,
     key: Key,
-    sender: http1::SendRequest<Body>,
+    sender: Sender1,
 }
 
 /// Why there is no response.
@@ -166,7 +178,7 @@ async fn send1(
                 .await
                 .map_err(SendFailure::Connect)?,
         };
-        match sender.try_send_request(request).await {
+        match sender.http.try_send_request(request).await {
             Ok(response) => {
                 let pool = upstreams.http.clone();
                 return Ok(Answered {
@@ -197,7 +209,7 @@ async fn send2(
                 return Err(SendFailure::Connect(failure));
             }
         };
-        match sender.try_send_request(request).await {
+        match sender.http.try_send_request(request).await {
             Ok(response) => {
                 return Ok(Answered {
                     response,
@@ -222,21 +234,21 @@ async fn send2(
 }
 
 impl HttpPool {
-    fn take(&self, key: &Key) -> Option<http1::SendRequest<Body>> {
+    fn take(&self, key: &Key) -> Option<Sender1> {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.get_mut(key)?;
         while let Some(one) = kept.pop() {
-            if one.sender.is_ready() && one.since.elapsed() < IDLE {
+            if one.sender.http.is_ready() && one.is_fresh() {
                 return Some(one.sender);
             }
         }
         None
     }
 
-    fn put(&self, key: Key, sender: http1::SendRequest<Body>) {
+    fn put(&self, key: Key, sender: Sender1) {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.entry(key).or_default();
-        kept.retain(|one| !one.sender.is_closed() && one.since.elapsed() < IDLE);
+        kept.retain(Idle::is_fresh);
         if kept.len() < KEPT {
             kept.push(Idle {
                 sender,
@@ -276,7 +288,7 @@ impl HttpPool {
             .borrow_mut()
             .retain(|_, c| c.is_usable() && c.used.elapsed() < IDLE);
         self.idle.borrow_mut().retain(|_, kept| {
-            kept.retain(|one| !one.sender.is_closed() && one.since.elapsed() < IDLE);
+            kept.retain(Idle::is_fresh);
             !kept.is_empty()
         });
     }
@@ -289,12 +301,19 @@ impl HttpPool {
     }
 }
 
+impl Idle {
+    /// Open, not too old, and its tunnel not about to end.
+    fn is_fresh(&self) -> bool {
+        !self.sender.http.is_closed() && self.since.elapsed() < IDLE && self.sender.beneath.lasts()
+    }
+}
+
 impl Common {
     /// Being dialled, or open.
     fn is_usable(&self) -> bool {
         match self.dial.peek() {
             None => true,
-            Some(Ok(sender)) => !sender.is_closed(),
+            Some(Ok(sender)) => !sender.http.is_closed() && sender.beneath.lasts(),
             Some(Err(_)) => false,
         }
     }
@@ -303,12 +322,12 @@ impl Common {
 impl Lease {
     /// Takes the connection back once it is ready for another request.
     pub(crate) fn give_back(mut self) {
-        if self.sender.is_closed() {
+        if self.sender.http.is_closed() {
             return;
         }
         tokio::task::spawn_local(async move {
             // The rest of the request may still be on its way; no longer than a connection may idle.
-            let ready = tokio::time::timeout(IDLE, self.sender.ready()).await;
+            let ready = tokio::time::timeout(IDLE, self.sender.http.ready()).await;
             if matches!(ready, Ok(Ok(()))) {
                 self.pool.put(self.key, self.sender);
             }
@@ -326,25 +345,24 @@ impl Key {
     }
 }
 
-async fn handshake1(
-    upstreams: &Upstreams,
-    target: &Target,
-) -> Result<http1::SendRequest<Body>, ConnectFailure> {
-    let io = connect(upstreams, target, None).await?.into_io();
+async fn handshake1(upstreams: &Upstreams, target: &Target) -> Result<Sender1, ConnectFailure> {
+    let connection = connect(upstreams, target, None).await?;
+    let (beneath, io) = (connection.beneath(), connection.into_io());
     let shaken = http1::Builder::new()
         .max_buf_size(HEADER_LIST as usize * 2)
         .max_headers(MAX_HEADERS)
         .handshake::<UpstreamIo, Body>(io);
-    let (sender, connection) = shaken.await.map_err(|_| ConnectFailure::Dial)?;
+    let (http, connection) = shaken.await.map_err(|_| ConnectFailure::Dial)?;
     drive(connection);
-    Ok(sender)
+    Ok(Sender1 { http, beneath })
 }
 
 /// Headers of one message.
 const MAX_HEADERS: usize = 512;
 
 async fn handshake2(upstreams: &Upstreams, target: &Target) -> Result<Sender2, ConnectFailure> {
-    let io = connect(upstreams, target, None).await?.into_io();
+    let connection = connect(upstreams, target, None).await?;
+    let (beneath, io) = (connection.beneath(), connection.into_io());
     let shaken = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -352,12 +370,12 @@ async fn handshake2(upstreams: &Upstreams, target: &Target) -> Result<Sender2, C
         .max_header_list_size(HEADER_LIST)
         .handshake::<UpstreamIo, Body>(io);
     let limit = target.cluster.connect_timeout;
-    let (sender, connection) = tokio::time::timeout(limit, shaken)
+    let (http, connection) = tokio::time::timeout(limit, shaken)
         .await
         .map_err(|_| ConnectFailure::Timeout)?
         .map_err(|_| ConnectFailure::Dial)?;
     drive(connection);
-    Ok(sender)
+    Ok(Sender2 { http, beneath })
 }
 
 /// The connection's task ends with the connection: when it closes, or when no sender is left.

@@ -6,7 +6,7 @@
 //! without saying so.
 //! Spec: RFC 9113 sections 5.2, 6.4, 8.5.
 
-use super::client::Permit;
+use super::client::{Permit, Tunnel};
 use super::error::stream_error;
 use ambit_net::relay::{
     Block, Endpoint, Inlet, LARGEST_READ, Outlet, ResetCode, StreamError, Transfer, TransferError,
@@ -16,7 +16,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 /// Received chunks taken from the mux at a time and written with one call.
@@ -45,10 +45,30 @@ impl Stream {
         }
     }
 
+    /// Whether to begin anything new on this stream; `None` on the side that accepted it.
+    pub fn life(&self) -> Option<TunnelLife> {
+        let permit = self.permit.as_ref()?;
+        Some(TunnelLife(Rc::downgrade(permit.tunnel())))
+    }
+
     /// As a byte stream for protocols on top (HTTP in a waypoint, TLS of double HBONE). Costs a
     /// copy each way; relays use the halves.
     pub fn into_io(self) -> super::StreamIo {
         super::StreamIo::new(self)
+    }
+}
+
+/// Whether the tunnel of a stream still takes new ones; does not keep it open.
+///
+/// Streams of a tunnel whose peer is leaving go on until the peer's patience ends. Who keeps a stream
+/// for later, as a pool of HTTP connections does, leaves it before that.
+#[derive(Clone, Debug)]
+pub struct TunnelLife(Weak<Tunnel>);
+
+impl TunnelLife {
+    /// False once the tunnel is closed, told to go away by its peer (GOAWAY), or retired.
+    pub fn takes_streams(&self) -> bool {
+        self.0.upgrade().is_some_and(|t| t.takes_streams())
     }
 }
 

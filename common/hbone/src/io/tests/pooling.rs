@@ -115,6 +115,8 @@ fn after_goaway_streams_go_on_and_new_ones_get_another_tunnel() {
         let world = World::new().await;
         let pool = world.pool();
         let old = world.open(&pool, "10.0.0.2:80").await.unwrap();
+        let life = old.stream.life().expect("it was opened here");
+        assert!(life.takes_streams());
         world.drain.send_replace(true);
         // The drained server still serves what is open; its GOAWAY is on the way with the echo.
         let mut io = old.stream.into_io();
@@ -122,6 +124,7 @@ fn after_goaway_streams_go_on_and_new_ones_get_another_tunnel() {
             io.write_all(b"ping").await.unwrap();
             io.read_exact(&mut [0; 4]).await.unwrap();
         }
+        assert!(!life.takes_streams(), "who keeps streams is told");
         world.drain.send_replace(false);
         echoes(world.open(&pool, "10.0.0.2:80").await.unwrap()).await;
         assert_eq!(world.dials.get(), 2);
