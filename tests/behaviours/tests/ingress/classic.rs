@@ -64,7 +64,7 @@ async fn a_virtual_service_of_an_istio_gateway_is_served_where_its_selector_says
         "port 8443: protocol HTTPS is not supported yet",
     ];
     stage
-        .status_has("Gateway", "bookinfo-gateway", &words)
+        .status_has("Gateway.networking.istio.io", "bookinfo-gateway", &words)
         .await?;
 
     stage.lab.remove("sample")?;

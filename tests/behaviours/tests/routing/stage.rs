@@ -93,10 +93,12 @@ impl Stage {
         Ok(self.lab.remove(RULES)?)
     }
 
-    /// What the controller's status file of an object of the sample's namespace says.
+    /// What the controller's status file of an object of the sample's namespace says. `kind` carries its
+    /// group where another kind has the plural, too: `Gateway.networking.istio.io`.
     pub(crate) fn conditions(&self, kind: &str, name: &str) -> String {
-        let plural = format!("{}s", kind.to_lowercase());
-        let status = self.lab.directory().join(".status/controller").join(plural);
+        let (kind, group) = kind.split_at(kind.find('.').unwrap_or(kind.len()));
+        let folder = format!("{}s{group}", kind.to_lowercase());
+        let status = self.lab.directory().join(".status/controller").join(folder);
         let path = status.join(BOOKINFO).join(format!("{name}.yaml"));
         std::fs::read_to_string(path).unwrap_or_default()
     }
