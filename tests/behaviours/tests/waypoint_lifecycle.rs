@@ -255,20 +255,7 @@ async fn with_the_waypoint_killed_nothing_goes_around_it_and_it_serves_again() -
     let load = load(&stage).await?;
     let restarts = stage.waypoint()?.1.state.restarts;
     kill(process(&stage)?, Signal::SIGKILL)?;
-    until("started again and ready", SOON, || async {
-        match stage.waypoint() {
-            Ok((_, pod)) if pod.state.restarts > restarts && pod.state.ready => Ok(()),
-            other => Err(other.map(|(_, pod)| pod.state)),
-        }
-    })
-    .await?;
-    until("requests go through again", SOON, || async {
-        match ask(&stage, 1).await {
-            Ok(answer) if answer.header(THROUGH, "waypoint") == 1 => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await?;
+    serves_again(&stage, restarts).await?;
     let answers = end(load).await?;
     let through = answers.header(THROUGH, "waypoint");
     ensure!(
@@ -316,20 +303,7 @@ async fn a_waypoint_told_to_end_finishes_the_requests_it_has() -> Result<()> {
         "{answers:?}"
     );
     // It has ended by itself, and the next one serves.
-    until("started again and ready", SOON, || async {
-        match stage.waypoint() {
-            Ok((_, pod)) if pod.state.restarts > restarts && pod.state.ready => Ok(()),
-            other => Err(other.map(|(_, pod)| pod.state)),
-        }
-    })
-    .await?;
-    until("requests go through again", SOON, || async {
-        match ask(&stage, 1).await {
-            Ok(answer) if answer.header(THROUGH, "waypoint") == 1 => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await?;
+    serves_again(&stage, restarts).await?;
     stage.lab.down().await;
     Ok(())
 }
@@ -354,5 +328,24 @@ async fn without_the_controller_a_waypoint_routes_on_and_follows_again_afterward
     let answers = ask(&stage, 50).await?;
     ensure!(answers.header(VERSION, "v3") == 50, "{answers:?}");
     stage.lab.down().await;
+    Ok(())
+}
+
+/// Waits until the waypoint was started more often than `restarts`, and requests go through it.
+async fn serves_again(stage: &Stage, restarts: u32) -> Result<()> {
+    until("started again and ready", SOON, || async {
+        match stage.waypoint() {
+            Ok((_, pod)) if pod.state.restarts > restarts && pod.state.ready => Ok(()),
+            other => Err(other.map(|(_, pod)| pod.state)),
+        }
+    })
+    .await?;
+    until("requests go through again", SOON, || async {
+        match ask(stage, 1).await {
+            Ok(answer) if answer.header(THROUGH, "waypoint") == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
     Ok(())
 }
