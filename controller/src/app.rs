@@ -1,5 +1,6 @@
 //! The one place that wires tasks: index, TLS port, HTTP port.
 
+use crate::authority::{Keeper, Ledger, Origin, Settings};
 use crate::cluster;
 use crate::cluster::leader::Candidate;
 use crate::cluster::registration::Registration;
@@ -16,7 +17,6 @@ use crate::serve::{Authority, http};
 use crate::watch::IndexTask;
 use crate::write::{ClusterWrites, DirectoryWrites, Executor};
 use ambit_ca::auth::Authenticator;
-use ambit_ca::authority;
 use ambit_ca::authorize::Rules;
 use ambit_index::Index;
 use ambit_runtime::readiness::Readiness;
@@ -62,7 +62,9 @@ impl App {
             namespaces: namespaces_watch,
         };
         let opened = match &config.source {
-            Source::Directory { dir, jwks, ca_dir } => directory(&around, dir, jwks, ca_dir)?,
+            Source::Directory { dir, jwks, ca_dir } => {
+                directory(&around, dir, jwks, ca_dir, &mut tasks).await?
+            }
             Source::Cluster(cluster) => api_server(&around, cluster, &mut tasks).await?,
         };
         Self::serve(
@@ -107,7 +109,7 @@ impl App {
         let ca = CaService {
             authority: authority.clone(),
             facts: facts.clone(),
-            metrics: metrics.clone(),
+            metrics: metrics.authority.clone(),
         };
         let names = tls::names(&config.namespace, &config.mesh.cluster_domain);
         let port = TlsPort::bind(config.xds_addr, authority.clone(), names).await?;
@@ -116,7 +118,7 @@ impl App {
         let http_addr = web.local_addr();
 
         let mut registry = Registry::default();
-        metrics.register(&mut registry, &xds, &sets_watch);
+        metrics.register(&mut registry, &xds, &sets_watch, authority.signer.clone());
         let routes = http::routes(http::Context {
             authority,
             facts: facts.clone(),
@@ -225,20 +227,37 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn directory(
+fn settings(config: &Config) -> Settings {
+    Settings {
+        trust_domain: config.mesh.trust_domain.clone(),
+        authority: config.authority,
+    }
+}
+
+async fn directory(
     around: &Around<'_>,
     dir: &Path,
     jwks: &Path,
     ca_dir: &Path,
+    tasks: &mut TaskGroup,
 ) -> anyhow::Result<Opened> {
     let (config, now) = (around.config, SystemTime::now());
-    let trust_domain = config.mesh.trust_domain.as_str();
-    let signer = authority::Authority::open(ca_dir, trust_domain, config.lifetimes, now);
+    let (_, alone) = watch::channel(true);
+    let (keeper, signer) = Keeper::open(
+        Origin::Directory(ca_dir.to_owned()),
+        Ledger::Directory(ca_dir.to_owned()),
+        settings(config),
+        alone,
+        around.metrics.authority.clone(),
+    )
+    .await
+    .context("cannot open the certificate authority")?;
+    tasks.spawn("authority", keeper.run(around.drain.clone()));
     let keys = Authenticator::open(jwks, now).context("cannot open the token keys")?;
     let source = ambit_source::watch(dir);
     Ok(Opened {
         authority: Arc::new(Authority {
-            signer: signer.context("cannot open the certificate authority")?,
+            signer,
             tokens: Tokens::Keys(keys),
             rules: rules(config),
         }),
@@ -254,35 +273,51 @@ async fn api_server(
 ) -> anyhow::Result<Opened> {
     let config = around.config;
     let client = kubernetes::connect(cluster.kubeconfig.as_deref()).await?;
-    let place = cluster::authority::Place {
-        mount: &cluster.cacerts_dir,
-        namespace: &config.namespace,
-        trust_domain: &config.mesh.trust_domain,
+    let (candidate, leads) = Candidate::new(
+        client.clone(),
+        &config.namespace,
+        &cluster.pod_name,
+        around.metrics.cluster.clone(),
+    );
+    let (mount, check) = (&cluster.cacerts_dir, config.authority.root_check);
+    let store = cluster::authority::Store::new(client.clone(), mount, &config.namespace, check);
+    let ledger = Ledger::Cluster {
+        client: client.clone(),
+        namespace: config.namespace.clone(),
     };
-    let now = SystemTime::now();
-    let signer = cluster::authority::open(&client, &place, config.lifetimes, now).await?;
-    let (candidate, leads) = Candidate::new(client.clone(), &config.namespace, &cluster.pod_name);
+    let (keeper, signer) = Keeper::open(
+        Origin::Cluster(store),
+        ledger,
+        settings(config),
+        leads.clone(),
+        around.metrics.authority.clone(),
+    )
+    .await?;
     let (writes, writing) =
         ClusterWrites::new(client.clone(), leads.clone(), around.metrics.clone());
     let roots = Roots {
         client: client.clone(),
-        roots: signer.roots_pem().to_owned(),
+        signer: signer.clone(),
         namespaces: around.namespaces.clone(),
         leads: leads.clone(),
     };
     let registration = Registration {
         client: client.clone(),
         namespace: config.namespace.clone(),
-        roots: signer.roots_pem().to_owned(),
+        signer: signer.clone(),
         leads,
     };
     tasks.spawn("leader", candidate.run(around.drain.clone()));
+    tasks.spawn("authority", keeper.run(around.drain.clone()));
     tasks.spawn("writes", writing.run(around.drain.clone()));
     tasks.spawn("roots", roots.run(around.drain.clone()));
     tasks.spawn("registration", registration.run(around.drain.clone()));
     let authority = Arc::new(Authority {
         signer,
-        tokens: Tokens::Reviews(Reviews::new(client.clone())),
+        tokens: Tokens::Reviews(Box::new(Reviews::new(
+            client.clone(),
+            around.metrics.cluster.clone(),
+        ))),
         rules: rules(config),
     });
     let names = tls::names(&config.namespace, &config.mesh.cluster_domain);
@@ -290,7 +325,10 @@ async fn api_server(
     tasks.spawn("webhook", webhook.serve(Webhook, around.drain.clone()));
     Ok(Opened {
         authority,
-        source: kubernetes::watch(client, Kinds::Mesh),
+        source: kubernetes::watch(
+            client,
+            Kinds::MeshAndOverlays(config.mesh.root_namespace.clone()),
+        ),
         executor: Executor::Cluster(writes),
     })
 }

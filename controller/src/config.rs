@@ -1,16 +1,17 @@
 //! Settings: arguments with environment fallbacks.
 
+mod authority;
+
+pub use authority::{AuthorityArgs, AuthorityConfig};
+
 use ambit_api::ports;
-use ambit_ca::authority::Lifetimes;
 use ambit_ca::caller::ServiceAccount;
 use ambit_index::{MeshConfig, WaypointForm};
-use ambit_runtime::env::parse_duration;
 use ambit_telemetry::logging::Format;
 use anyhow::bail;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Serves mesh configuration and certificates.
 #[derive(Debug, Parser)]
@@ -90,17 +91,9 @@ pub struct Args {
     /// Image of generated waypoint pods; empty: none are generated.
     #[arg(long, env = "WAYPOINT_IMAGE", default_value = "ambit/waypoint")]
     pub waypoint_image: String,
-    /// Lifetime of certificates when a request names none.
-    #[arg(long, env = "CERT_TTL", default_value = "24h", value_name = "DURATION")]
-    pub cert_ttl: String,
-    /// Longest lifetime of a certificate.
-    #[arg(
-        long,
-        env = "MAX_CERT_TTL",
-        default_value = "2160h",
-        value_name = "DURATION"
-    )]
-    pub max_cert_ttl: String,
+    /// The certificate authority.
+    #[command(flatten)]
+    pub authority: AuthorityArgs,
     /// Log levels, such as `info,ambit_index=debug`. What the client of the API server says is said
     /// again, with its object, by whoever asked.
     #[arg(long, env = "RUST_LOG", default_value = "info,kube_client=off")]
@@ -125,8 +118,8 @@ pub struct Config {
     pub mesh: MeshConfig,
     /// Accounts of node proxies.
     pub node_accounts: Vec<ServiceAccount>,
-    /// Lifetimes of certificates.
-    pub lifetimes: Lifetimes,
+    /// How the certificate authority is kept.
+    pub authority: AuthorityConfig,
 }
 
 /// Where objects come from and statuses go, and what comes with it.
@@ -207,17 +200,7 @@ impl Args {
                 )),
             }
         }
-        let mut duration = |name: &str, text: &str| {
-            let parsed = parse_duration(text).filter(|d| !d.is_zero());
-            parsed.unwrap_or_else(|| {
-                mistakes.push(format!("--{name}: `{text}` is not a duration"));
-                Duration::ZERO
-            })
-        };
-        let lifetimes = Lifetimes {
-            default: duration("cert-ttl", &self.cert_ttl),
-            max: duration("max-cert-ttl", &self.max_cert_ttl),
-        };
+        let authority = self.authority.config(&mut mistakes);
         if !mistakes.is_empty() {
             bail!("{}", mistakes.join("; "));
         }
@@ -236,7 +219,7 @@ impl Args {
                 ..MeshConfig::default()
             },
             node_accounts,
-            lifetimes,
+            authority,
         })
     }
 }
@@ -244,6 +227,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn parse(more: &[&str]) -> anyhow::Result<Config> {
         let base = [
@@ -260,7 +244,10 @@ mod tests {
         let config = parse(&[]).unwrap();
         assert_eq!(config.xds_addr.port(), 15012);
         assert_eq!(config.http_addr.port(), 15014);
-        assert_eq!(config.lifetimes.default, Duration::from_secs(24 * 3600));
+        assert_eq!(
+            config.authority.lifetimes.default,
+            Duration::from_secs(24 * 3600)
+        );
         assert_eq!(
             config.node_accounts,
             [ServiceAccount::new("istio-system", "ztunnel")]

@@ -11,35 +11,40 @@ use std::sync::Arc;
 /// Facts of one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    pub(crate) pods: PodDirectory,
+    pub(crate) pods: Arc<PodDirectory>,
     /// `<namespace>/<name>`.
     pub(crate) gateway_accounts: BTreeSet<String>,
     /// Namespaces that are not being deleted.
     pub(crate) namespaces: BTreeSet<String>,
-    /// Identities of objects in use, for `/debug/configz`.
-    pub(crate) objects: Vec<String>,
+    /// Objects in use, for `/debug/configz`.
+    pub(crate) objects: Vec<Arc<Object>>,
 }
 
 /// Where they are published.
 pub(crate) type SharedFacts = Arc<ArcSwap<Facts>>;
 
 impl Facts {
-    pub(crate) fn of(index: &Index) -> Self {
-        let pods = index.pods().map(|pod| PodFact {
-            namespace: pod.namespace,
-            name: pod.name,
-            uid: pod.uid,
-            service_account: pod.service_account,
-            node: pod.node,
-            terminated: pod.ended,
-        });
+    /// Facts of the index as it is; `pods`: the directory of pods, where it is still true.
+    pub(crate) fn of(index: &Index, pods: Option<Arc<PodDirectory>>) -> Self {
         Self {
-            pods: PodDirectory::new(pods.collect()),
+            pods: pods.unwrap_or_else(|| directory(index)),
             namespaces: namespaces(index),
             gateway_accounts: index.gateway_accounts().into_iter().collect(),
-            objects: index.objects().map(|o| o.key().to_string()).collect(),
+            objects: index.objects().cloned().collect(),
         }
     }
+}
+
+fn directory(index: &Index) -> Arc<PodDirectory> {
+    let pods = index.pods().map(|pod| PodFact {
+        namespace: pod.namespace,
+        name: pod.name,
+        uid: pod.uid,
+        service_account: pod.service_account,
+        node: pod.node,
+        terminated: pod.ended,
+    });
+    Arc::new(PodDirectory::new(pods.collect()))
 }
 
 fn namespaces(index: &Index) -> BTreeSet<String> {

@@ -9,9 +9,11 @@ pub mod app;
 pub mod config;
 
 mod admission;
+mod authority;
 mod cluster;
 mod facts;
 mod metrics;
 mod serve;
+mod signing;
 mod watch;
 mod write;

@@ -11,6 +11,10 @@ use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 use std::time::Duration;
 
+// A first answer to a node is megabytes; what it took goes back to the machine.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Streams and requests get this long to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// Last lines of the log get this long to be written.

@@ -1,10 +1,16 @@
 //! Metrics of the controller, with the names istiod's dashboards know.
 //! Counters are named without `_total`, which the encoder adds.
 
+pub(crate) mod authority;
+pub(crate) mod cluster;
+
+use crate::signing::Signer;
 use ambit_api::type_urls;
 use ambit_runtime::build_info;
 use ambit_xds::ResourceSet;
 use ambit_xds::io::server::ServerCounters;
+use authority::AuthorityMetrics;
+use cluster::ClusterMetrics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -56,11 +62,10 @@ pub(crate) struct Metrics {
     pub(crate) source_errors: Counter,
     /// Statuses or objects that could not be written.
     pub(crate) write_errors: Counter,
-    /// Certificate requests.
-    pub(crate) csrs: Counter,
-    /// Certificates signed.
-    pub(crate) issued: Counter,
-    ca_refused: Family<Reason, Counter>,
+    /// The certificate authority.
+    pub(crate) authority: AuthorityMetrics,
+    /// Tokens and the Lease.
+    pub(crate) cluster: ClusterMetrics,
 }
 
 impl Default for Metrics {
@@ -73,9 +78,8 @@ impl Default for Metrics {
             batch_duration: Histogram::new(exponential_buckets(0.0001, 4.0, 9)),
             source_errors: Counter::default(),
             write_errors: Counter::default(),
-            csrs: Counter::default(),
-            issued: Counter::default(),
-            ca_refused: Family::default(),
+            authority: AuthorityMetrics::default(),
+            cluster: ClusterMetrics::default(),
         }
     }
 }
@@ -96,10 +100,6 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn ca_refused(&self, reason: &'static str) {
-        self.ca_refused.get_or_create(&Reason { reason }).inc();
-    }
-
     fn bounded(&self, kind: &str) -> String {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         if kinds.len() >= MAX_KINDS && !kinds.contains_key(kind) {
@@ -116,6 +116,7 @@ impl Metrics {
         registry: &mut Registry,
         xds: &ambit_xds::Server,
         sets: &watch::Receiver<Arc<ResourceSet>>,
+        signer: Signer,
     ) {
         build_info::register(registry, "pilot");
         ambit_telemetry::process::register(registry);
@@ -137,21 +138,6 @@ impl Metrics {
             "Statuses not written",
             &self.write_errors,
         );
-        add(
-            "citadel_server_csr_count",
-            "Certificate requests",
-            &self.csrs,
-        );
-        add(
-            "citadel_server_success_cert_issuance_count",
-            "Certificates signed",
-            &self.issued,
-        );
-        registry.register(
-            "citadel_server_authentication_failure_count",
-            "Certificate requests refused, by reason",
-            self.ca_refused.clone(),
-        );
         registry.register(
             "pilot_k8s_cfg_events",
             "Changes of objects, by kind",
@@ -167,6 +153,8 @@ impl Metrics {
             "Seconds from a change to its publication",
             self.batch_duration.clone(),
         );
+        self.authority.register(registry, signer);
+        self.cluster.register(registry);
         registry.register_collector(Box::new(XdsCollector {
             xds: xds.clone(),
             sets: sets.clone(),

@@ -9,13 +9,13 @@ pub(crate) mod tokens;
 pub(crate) mod webhook;
 pub(crate) mod xds;
 
-use ambit_ca::authority;
+use crate::signing::Signer;
 use ambit_ca::authorize::Rules;
 use tokens::Tokens;
 
 /// Signing, and who may ask.
 pub(crate) struct Authority {
-    pub(crate) signer: authority::Authority,
+    pub(crate) signer: Signer,
     pub(crate) tokens: Tokens,
     pub(crate) rules: Rules,
 }

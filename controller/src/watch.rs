@@ -82,8 +82,10 @@ impl IndexTask {
             ambit_source::Change::Upsert(object) => Change::Upsert(object),
             ambit_source::Change::Delete(key) => Change::Delete(key),
         });
-        let output = self.index.apply(changes.collect());
-        let facts = Facts::of(&self.index);
+        let changes: Vec<Change> = changes.collect();
+        let same = !changes.iter().any(|c| self.index.changes_identities(c));
+        let output = self.index.apply(changes);
+        let facts = Facts::of(&self.index, same.then(|| self.facts.load().pods.clone()));
         self.namespaces.send_if_modified(|known| {
             let changed = **known != facts.namespaces;
             if changed {
@@ -122,7 +124,7 @@ fn to_xds(change: ResourceChange) -> ambit_xds::ResourceChange {
     };
     ambit_xds::ResourceChange {
         type_url: change.type_url.into(),
-        name: change.name.into(),
+        name: change.name,
         resource: change
             .resource
             .map(|r| ambit_xds::Resource::new(r.body, r.aliases, audience(r.audience))),

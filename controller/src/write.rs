@@ -4,6 +4,7 @@
 
 mod cluster;
 mod directory;
+mod handover;
 mod times;
 
 pub(crate) use cluster::ClusterWrites;
@@ -63,6 +64,8 @@ fn status_of(object: &Object) -> Option<Value> {
         Object::IstioGateway(o) => o.status.clone(),
         Object::VirtualService(o) => o.status.clone(),
         Object::DestinationRule(o) => o.status.clone(),
+        Object::ServiceEntry(o) => o.status.clone(),
+        Object::WorkloadEntry(o) => o.status.clone(),
         Object::AuthorizationPolicy(o) => o.status.clone(),
         Object::PeerAuthentication(o) => o.status.clone(),
         _ => None,

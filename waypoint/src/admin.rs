@@ -37,14 +37,14 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Binds and serves all three until the end of the drain.
+    /// Binds and serves all three until the end of the drain. `/quitquitquit` gives the order to leave.
     ///
     /// # Errors
     /// A port is taken.
     pub async fn serve(
         self,
         config: &Config,
-        trigger: &Trigger,
+        (order, trigger): (&Trigger, &Trigger),
         tasks: &mut TaskGroup,
     ) -> Result<(), BindError> {
         let admin = Server::bind(config.listen.admin).await?;
@@ -54,7 +54,7 @@ impl Ports {
         tasks.spawn("metrics", scraped.serve(metrics, trigger.watch()));
         let readiness = self.readiness.routes(Routes::new());
         tasks.spawn("readiness", ready.serve(readiness, trigger.watch()));
-        let routes = self.admin(config, trigger.clone());
+        let routes = self.admin(config, order.clone());
         tasks.spawn("admin", admin.serve(routes, trigger.watch()));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The only place that wires tasks.
-//! In: settings. Out: a process that serves until it is drained: SIGTERM stops accepting, tells peers
-//! to open no more streams and requests, lets those in progress end until the deadline.
+//! In: settings. Out: a process that serves until it is drained: SIGTERM withdraws readiness; once nobody
+//! new comes (`leaving`) it stops accepting, tells peers to open no more streams and requests, lets those
+//! in progress end until the deadline.
 //! Threads: one control runtime (this one), N data-plane workers.
 
 mod control;
@@ -8,9 +9,11 @@ mod open_files;
 
 use crate::admin;
 use crate::config::Config;
+use crate::leaving::{self, Arrivals};
 use crate::listen;
 use crate::me::Me;
 use crate::metrics::Metrics;
+use crate::names;
 use crate::state::{State, Subscriber};
 use crate::worker::Parts;
 use ambit_identity::store::StoreConfig;
@@ -77,7 +80,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
 async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartError> {
     let signals = Signals::install()?;
-    let (trigger, watch) = drain::channel();
+    let ((order, ordered), (trigger, watch)) = (drain::channel(), drain::channel());
     let readiness = Readiness::new();
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -115,7 +118,9 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     let access_log = AccessLog::new(config.log_format, sink);
     let me = Arc::new(me(&config, identity));
     let listening = readiness.gate("listeners");
-    let parts = |seed| Parts {
+    let staying = readiness.gate("staying");
+    staying.open();
+    let parts = |arrivals| Parts {
         me: me.clone(),
         limits: config.limits,
         state: state.clone(),
@@ -125,9 +130,11 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         drain: trigger.watch(),
         any: config.listen.hbone.ip(),
         listening: listening.clone(),
-        seed,
+        arrivals,
+        seed: rand::random(),
     };
-    let threads = start_workers(&config, parts)?;
+    let (threads, arrivals) = start_workers(&config, parts)?;
+    tasks.spawn("names", names::run(state.clone()));
     let ports = admin::Ports {
         levels,
         readiness,
@@ -136,11 +143,10 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         secrets,
         me,
     };
-    ports.serve(&config, &trigger, &mut tasks).await?;
-    tasks.spawn(
-        "signals",
-        signals.drive(trigger.clone(), config.termination_deadline),
-    );
+    ports.serve(&config, (&order, &trigger), &mut tasks).await?;
+    let leave = leaving::run(ordered, staying, arrivals, trigger.clone());
+    tasks.spawn("leaving", leave);
+    tasks.spawn("signals", signals.drive(order, config.termination_deadline));
     drop((watch, lease));
     drained(&trigger, threads).await;
     Ok(())
@@ -162,16 +168,17 @@ async fn drained(trigger: &Trigger, threads: Vec<JoinHandle<()>>) {
 
 fn start_workers(
     config: &Config,
-    parts: impl Fn(u64) -> Parts,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
+    parts: impl Fn(Arrivals) -> Parts,
+) -> Result<(Vec<JoinHandle<()>>, Vec<Arrivals>), StartError> {
     let mut threads = Vec::with_capacity(config.workers);
-    for index in 0..config.workers {
+    let arrivals: Vec<Arrivals> = (0..config.workers).map(|_| Arrivals::default()).collect();
+    for (index, arrivals) in arrivals.iter().enumerate() {
         let spec = ListenSpec {
             reuse_port: true,
             ..ListenSpec::new(config.listen.hbone)
         };
         let listener = spec.tcp(None)?;
-        let parts = parts(rand::random());
+        let parts = parts(arrivals.clone());
         let work = move || {
             if let Err(error) = listen::run(parts, listener) {
                 tracing::error!(%error, "a worker cannot run");
@@ -182,7 +189,7 @@ fn start_workers(
             .spawn(work);
         threads.push(thread.map_err(StartError::Threads)?);
     }
-    Ok(threads)
+    Ok((threads, arrivals))
 }
 
 fn me(config: &Config, identity: SpiffeId) -> Me {

@@ -54,6 +54,11 @@ impl Downstream {
         matches!(self.addressed, Addressed::Listener)
     }
 
+    /// The address of a service that the client dialled; `None` if it dialled a listener of ours.
+    pub(crate) fn dialled(&self) -> Option<SocketAddr> {
+        (!self.is_from_outside()).then_some(self.local)
+    }
+
     /// The proved identity, for logs.
     pub(crate) fn identity_shown(&self) -> Option<DisplayValue<&SpiffeId>> {
         self.identity.as_ref().map(tracing::field::display)

@@ -2,9 +2,11 @@
 //! In: xDS, through `writer`. Out: [`View`], immutable, loaded once per decision.
 //! Owns: the current view (one writer, any number of readers). Never changed from the data path.
 
+mod names;
 mod subscriber;
 mod writer;
 
+pub(crate) use names::Names;
 pub use subscriber::Subscriber;
 pub use writer::{Rejected, Update, Writer};
 
@@ -30,6 +32,8 @@ pub struct View {
     clusters: HashTrieMapSync<ClusterName, Arc<Cluster>>,
     endpoints: HashTrieMapSync<ClusterName, Arc<Endpoints>>,
     synced: Synced,
+    /// What names of endpoints resolve to now: it follows the nameservers, not the views.
+    names: Names,
 }
 
 /// Which types have had their first full response.
@@ -85,6 +89,16 @@ impl View {
     /// All clusters, in no order.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         self.clusters.values()
+    }
+
+    /// Who serves each cluster, in no order.
+    pub(crate) fn all_endpoints(&self) -> impl Iterator<Item = &Arc<Endpoints>> {
+        self.endpoints.values()
+    }
+
+    /// What names of endpoints resolve to.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Who serves a cluster.

@@ -100,7 +100,8 @@ async fn reach(downstream: &Downstream) -> Result<Reached, (Option<Target>, Fail
     let mut tried = SmallVec::<[_; TRIES]>::new();
     let mut last = None;
     loop {
-        let (target, active) = endpoints::choose(&worker.upstreams, &cluster, &tried)
+        let to = (&cluster, downstream.dialled());
+        let (target, active) = endpoints::choose(&worker.upstreams, to, &tried)
             .map_err(|failure| (last.take(), failure))?;
         match connect(&worker.upstreams, &target, Some(downstream.client)).await {
             Ok(connection) => return Ok((target, connection, active)),

@@ -3,8 +3,10 @@
 //! Owns, per worker: connections to endpoints, what each of them is doing, random numbers.
 //! Never here: routes, retries, what is said to the client.
 
+mod again;
 pub(crate) mod balance;
 pub(crate) mod connect;
+mod dialled;
 pub(crate) mod direct;
 pub(crate) mod endpoints;
 pub(crate) mod pool;
@@ -55,8 +57,11 @@ impl Upstreams {
         self.rng.borrow_mut()
     }
 
-    /// Lets go connections nobody has used for a while.
+    /// Lets go connections nobody has used for a while, and those made with a former certificate.
     pub(crate) fn sweep(&self) {
+        if let Some(svid) = self.svid() {
+            self.tunnels.keep_only(&svid);
+        }
         self.http.sweep();
     }
 }

@@ -11,6 +11,7 @@
 use crate::limits::Limits;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -105,6 +106,20 @@ impl Watch {
         }
     }
 
+    /// Resolves when nothing has been asked, and no head begun, for `long`.
+    pub(crate) async fn quiet(&self, long: Duration) {
+        loop {
+            let until = match self.doing.get() {
+                Doing::Nothing => self.since.get() + long,
+                Doing::Head | Doing::Waiting => Instant::now() + long,
+            };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
     fn now(&self, doing: Doing) {
         self.doing.set(doing);
         self.since.set(Instant::now());
@@ -189,7 +204,6 @@ impl Framing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn twice(head: &str) -> bool {
         let whole = Watch::new();
@@ -270,6 +284,22 @@ mod tests {
         let (_, (overdue, after)) = tokio::join!(trickle, overdue);
         assert_eq!(overdue, Overdue::Head);
         assert_eq!(after, Duration::from_secs(70));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_is_counted_from_the_end_of_the_last_request() {
+        let (watch, began) = (Watch::new(), Instant::now());
+        let (long, request) = (Duration::from_secs(5), Duration::from_secs(7));
+        let serving = watch.begin();
+        let ends = async {
+            tokio::time::sleep(request).await;
+            drop(serving);
+        };
+        tokio::join!(watch.quiet(long), ends);
+        assert!(began.elapsed() >= request + long, "{:?}", began.elapsed());
+        let before = Instant::now();
+        watch.quiet(long).await;
+        assert_eq!(before.elapsed(), Duration::ZERO, "it has been quiet");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! In: settings and shared handles, from `app`. Out: [`Worker`], held by every task of the worker.
 //! Owns: its series and its connections to endpoints.
 
+use crate::leaving::Arrivals;
 use crate::limits::Limits;
 use crate::me::Me;
 use crate::metrics::Series;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub any: IpAddr,
     /// Open while every plaintext listener is served.
     pub listening: Gate,
+    /// Counts who comes.
+    pub arrivals: Arrivals,
     /// Beginning of this worker's random numbers.
     pub seed: u64,
 }
@@ -51,6 +54,7 @@ pub(crate) struct Worker {
     pub(crate) series: Series,
     pub(crate) access_log: AccessLog,
     pub(crate) drain: drain::Watch,
+    pub(crate) arrivals: Arrivals,
     pub(crate) upstreams: Rc<Upstreams>,
 }
 
@@ -65,6 +69,7 @@ impl Worker {
             series: parts.series,
             access_log: parts.access_log,
             drain: parts.drain,
+            arrivals: parts.arrivals,
         })
     }
 

@@ -2,6 +2,8 @@
 //! In: options, passed on. Out: `ambit-bench run` in this process's place, so that its exit code and
 //! Ctrl-C are ours.
 
+mod scale;
+
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -11,7 +13,10 @@ use crate::{setup, workspace};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Rounds; each measures every contender once
     #[arg(long)]
     rounds: Option<u32>,
@@ -35,6 +40,15 @@ pub(crate) struct Args {
     gate: bool,
 }
 
+/// What is measured instead.
+#[derive(clap::Subcommand)]
+enum Part {
+    /// The controller in front of 10,000 pods and 100 nodes, on a real API server
+    ControlPlane(scale::Args),
+    /// From a change at the API server to its effect on traffic, on a real cluster
+    ApplyToEffect(scale::Args),
+}
+
 /// Packages with the programs that take part.
 const PROGRAMS: [&str; 7] = [
     "ambit-bench",
@@ -51,6 +65,11 @@ const PROGRAMS: [&str; 7] = [
 /// # Errors
 /// Whatever kept it from starting.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    match &args.part {
+        Some(Part::ControlPlane(args)) => return scale::control_plane(args),
+        Some(Part::ApplyToEffect(args)) => return scale::effect(args),
+        None => {}
+    }
     setup::programs()?;
     setup::machine()?;
     let mut build = workspace::cargo();

@@ -171,7 +171,10 @@ pub(crate) fn build_once() -> Result<Binaries> {
 }
 
 /// This program as the first process of a part.
-fn own_init() -> Result<Init> {
+///
+/// # Errors
+/// It cannot find itself.
+pub(crate) fn own_init() -> Result<Init> {
     Ok(Init {
         program: std::env::current_exe().context("find this program")?,
         arguments: ["cluster", "init"].map(OsString::from).to_vec(),

@@ -1,7 +1,7 @@
 //! `cargo xtask images`: container images of Ambit and of the samples, as OCI archives.
 //! In: programs of this workspace, built here; for `curl` the machine's own. Out: `target/images/*.tar`
 //! with a bill of materials beside each. An image holds a program, the loader, the libraries it names
-//! and nothing else: no shell, no package manager.
+//! and nothing else: no shell, no package manager. Samples have beside it what guides run in their pods.
 
 mod bill;
 mod build;
@@ -63,6 +63,16 @@ pub(crate) fn samples(names: &[&str]) -> Result<Vec<PathBuf>> {
     let only: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let recipes = catalogue::all(catalogue::HUB, env!("CARGO_PKG_VERSION"));
     make(&choose(recipes, &only)?, false, false)
+}
+
+/// Images by name, of programs built with optimisation.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn optimised(names: &[&str]) -> Result<()> {
+    let only: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let recipes = catalogue::all(catalogue::HUB, env!("CARGO_PKG_VERSION"));
+    make(&choose(recipes, &only)?, true, false).map(drop)
 }
 
 /// Builds what must run without libraries; the rest is taken from the workspace's own build.

@@ -2,12 +2,13 @@
 //! In: the repository. Out: exit code 0 if all of it holds, and one line that sums it up.
 //! Order: quick checks first; tests that need root last, one lab at a time.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser as _;
 
-use crate::workspace::{self, cargo};
+use crate::workspace::{self, Package, cargo};
 use crate::{charts, codegen, ebpf, helm, kubernetes, layout, setup};
 
 /// Options of `cargo xtask test`.
@@ -59,8 +60,9 @@ const ALL: [Stage; 11] = [
     Stage::Kubernetes,
 ];
 
-/// The package whose tests each make a lab.
+/// The package whose tests each make a lab, and its folder.
 const BEHAVIOURS: &str = "ambit-behaviours";
+const BEHAVIOURS_PLACE: &str = "tests/behaviours";
 
 /// Runs the stages.
 ///
@@ -73,6 +75,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         &args.stages
     };
+    // A quarter of an hour early.
+    if stages.contains(&Stage::Behaviours) {
+        behaviour_tests()?;
+    }
     let mut took: Vec<(Stage, Duration)> = Vec::new();
     for stage in stages {
         println!("\n── {} ──", name(*stage));
@@ -150,15 +156,39 @@ fn execute(stage: Stage) -> Result<()> {
 fn behaviours() -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
-    let dir = workspace::root().join("tests/behaviours/tests");
-    for entry in std::fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
-        let path = entry?.path();
-        if let Some(name) = path
-            .file_stem()
-            .filter(|_| path.extension().is_some_and(|e| e == "rs"))
-        {
-            command.arg("--test").arg(name);
-        }
+    for name in behaviour_tests()? {
+        command.arg("--test").arg(name);
     }
     workspace::run(command.args(["--", "--test-threads=1"]))
+}
+
+/// Names of the behaviours' test files.
+///
+/// # Errors
+/// If another package's test has such a name: it would run in both stages.
+fn behaviour_tests() -> Result<BTreeSet<String>> {
+    let workspace = workspace::read()?;
+    let (ours, others): (Vec<_>, Vec<_>) = workspace
+        .packages
+        .iter()
+        .partition(|package| package.place() == BEHAVIOURS_PLACE);
+    let names = |package: &Package| -> Vec<String> {
+        let tests = package.targets.iter();
+        tests
+            .filter(|target| target.kind.iter().any(|kind| kind == "test"))
+            .filter_map(|target| target.src_path.file_stem()?.to_str().map(str::to_owned))
+            .collect()
+    };
+    let tests: BTreeSet<String> = ours.into_iter().flat_map(names).collect();
+    ensure!(!tests.is_empty(), "{BEHAVIOURS_PLACE} has no tests");
+    for package in others {
+        for name in names(package) {
+            let place = package.place();
+            ensure!(
+                !tests.contains(&name),
+                "the tests `{name}` of {place} and {BEHAVIOURS_PLACE} need two names: cargo chooses by name"
+            );
+        }
+    }
+    Ok(tests)
 }

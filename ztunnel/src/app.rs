@@ -19,7 +19,7 @@ use crate::thread::{self, WorkerHandle};
 use crate::worker::Shared;
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{CaClient, CaClientConfig, SecretStore};
-use ambit_runtime::drain::{self, Trigger};
+use ambit_runtime::drain::{self, Trigger, Watch};
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::signal::{InstallError, Signals};
 use ambit_runtime::tasks::TaskGroup;
@@ -110,13 +110,14 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         workers.clone(),
         shared.metrics.pods.clone(),
     );
-    let follow = certificates::run(shared.secrets.clone(), state, pods.clone());
+    let follow = certificates::run(shared.secrets.clone(), state.clone(), pods.clone());
     tasks.spawn("certificates of pods", follow);
     let gate = readiness.gate("workload proxy manager");
-    tasks.spawn(
-        "zds",
-        zds::run(config.zds.clone(), table, gate, trigger.watch()),
-    );
+    let serve = zds::run(config.zds.clone(), table, gate, trigger.watch());
+    let wait = config
+        .zds_after_sync
+        .then(|| configured(state, trigger.watch()));
+    tasks.spawn("zds", after(wait, serve));
     let grace = config.termination_deadline;
     let ports = admin::Ports {
         levels,
@@ -134,6 +135,31 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join));
     let _ = tokio::time::timeout(LAST_CONNECTIONS, joined).await;
     Ok(())
+}
+
+/// Waits for the first configuration; `false` if the drain begins before.
+async fn configured(state: Arc<State>, mut drain: Watch) -> bool {
+    let mut changes = state.changes();
+    while !state.load().synced().complete() {
+        tokio::select! {
+            _ = drain.signalled() => return false,
+            changed = changes.changed() => if changed.is_err() {
+                return false;
+            },
+        }
+    }
+    true
+}
+
+/// Does something after something else, if that went well.
+async fn after(first: Option<impl Future<Output = bool>>, then: impl Future<Output = ()>) {
+    let go_on = match first {
+        Some(first) => first.await,
+        None => true,
+    };
+    if go_on {
+        then.await;
+    }
 }
 
 fn fetch_certificates(config: &Config, tasks: &mut TaskGroup) -> SecretStore {

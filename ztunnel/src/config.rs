@@ -42,6 +42,8 @@ pub struct Config {
     pub packet_mark: u32,
     /// ZDS socket of the agent.
     pub zds: PathBuf,
+    /// Serve no pod before the first configuration is here: for a proxy that starts beside another.
+    pub zds_after_sync: bool,
     /// How long connections may go on after SIGTERM.
     pub termination_deadline: Duration,
     /// Answer IPv6 and listen on it.
@@ -145,6 +147,7 @@ impl Config {
             keepalive: keepalive(&reader),
             packet_mark: reader.or("PACKET_MARK", UPSTREAM_MARK),
             zds: reader.or("INPOD_UDS", PathBuf::from("/var/run/ztunnel/ztunnel.sock")),
+            zds_after_sync: reader.flag("ZDS_AFTER_SYNC", false),
             termination_deadline: termination_deadline(&reader),
             ipv6,
             response_baggage: reader.flag("ENABLE_RESPONSE_BAGGAGE", true),

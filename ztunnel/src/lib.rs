@@ -17,6 +17,7 @@ pub mod flow;
 pub mod gather;
 pub mod inbound;
 pub mod metrics;
+pub mod names;
 pub mod outbound;
 pub mod outcome;
 pub mod pod;

@@ -1,6 +1,8 @@
 //! The node proxy binary: reads settings, runs until drained.
 #![forbid(unsafe_code)]
 
+mod probe;
+
 use ambit_runtime::env::ProcessEnv;
 use ambit_ztunnel::app;
 use ambit_ztunnel::config::Config;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let result = match command.as_str() {
         "proxy" => proxy(),
         "version" => say(ambit_runtime::build_info::VERSION),
+        "probe" => probe(),
         "help" | "--help" | "-h" => say(HELP),
         other => Err(anyhow::anyhow!("unknown command `{other}`\n{HELP}")),
     };
@@ -38,6 +41,11 @@ fn proxy() -> anyhow::Result<()> {
     app::run(config).context("ztunnel")
 }
 
+fn probe() -> anyhow::Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(2).collect();
+    say(&probe::run(&arguments)?)
+}
+
 fn say(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     writeln!(std::io::stdout(), "{text}").context("standard output")
@@ -49,4 +57,4 @@ fn report(text: &str) {
     let _ = writeln!(std::io::stderr(), "ztunnel: {text}");
 }
 
-const HELP: &str = "usage: ztunnel [proxy | version | help]\nproxy is the default; settings are environment variables.";
+const HELP: &str = "usage: ztunnel [proxy | probe | version | help]\nproxy is the default; settings are environment variables.";

@@ -61,8 +61,21 @@ pub struct DnsMetrics {
     pub failures: Family<DnsLabels, Counter>,
     /// How long answers took, seconds.
     pub duration: Family<DnsLabels, Histogram, fn() -> Histogram>,
+    /// Connections whose endpoint had to be resolved by name.
+    pub on_demand: Family<OnDemandLabels, Counter>,
     /// Queries dropped because too many were in progress.
     pub dropped: Counter,
+}
+
+/// Labels of `istio_on_demand_dns_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OnDemandLabels {
+    /// The name.
+    pub hostname: Arc<str>,
+    /// Of the pod that connects.
+    pub source_canonical_service: Arc<str>,
+    /// Of the pod that connects.
+    pub source_canonical_revision: Arc<str>,
 }
 
 /// Labels of the DNS metrics.
@@ -154,8 +167,11 @@ impl DnsMetrics {
             upstream: Family::default(),
             failures: Family::default(),
             duration: Family::new_with_constructor(edges as fn() -> Histogram),
+            on_demand: Family::default(),
             dropped: Counter::default(),
         };
+        let help = "Connections whose endpoint was resolved by name";
+        registry.register("istio_on_demand_dns", help, dns.on_demand.clone());
         registry.register(names::DNS_REQUESTS, "DNS requests", dns.requests.clone());
         let help = "DNS requests forwarded to upstream";
         registry.register(names::DNS_UPSTREAM_REQUESTS, help, dns.upstream.clone());

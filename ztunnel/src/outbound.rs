@@ -9,6 +9,7 @@ use crate::accept::Accepted;
 use crate::dns;
 use crate::flow::{self, Direction, Facts, Flow};
 use crate::gather::{self, Own};
+use crate::metrics::OnDemandLabels;
 use crate::outcome::Failure;
 use crate::pod::Pod;
 use crate::relayed;
@@ -118,15 +119,31 @@ impl Outgoing {
             if conn.resolved.contains_key(hostname) {
                 return Ok(decided.decision);
             }
-            let servers = &self.worker.shared.config.dns.nameservers;
-            let addresses = dns::forward::resolve(&self.pod, servers, hostname)
-                .await
-                .map_err(|source| Failure::Resolve {
-                    hostname: hostname.clone(),
-                    source: source.into(),
-                })?;
+            let addresses = self.resolve(own, hostname).await?;
             conn.resolved.insert(hostname.clone(), addresses);
         }
+    }
+
+    /// Addresses of an endpoint that has only a name.
+    async fn resolve(&self, own: &Own, hostname: &Arc<str>) -> Result<Vec<IpAddr>, Failure> {
+        let shared = &self.worker.shared;
+        let labels = OnDemandLabels {
+            hostname: hostname.clone(),
+            source_canonical_service: own.workload.canonical.name.clone(),
+            source_canonical_revision: own.workload.canonical.revision.clone(),
+        };
+        shared.metrics.dns.on_demand.get_or_create(&labels).inc();
+        let servers = &shared.config.dns.nameservers;
+        let ask = || dns::forward::resolve(&self.pod, servers, hostname);
+        let asked = self.worker.names.resolve(hostname, ask);
+        // Others that asked before may have used up their own time.
+        let answer = tokio::time::timeout(gather::PATIENCE, asked).await;
+        answer
+            .unwrap_or_else(|_| Err(dns::forward::too_late(servers)))
+            .map_err(|source| Failure::Resolve {
+                hostname: hostname.clone(),
+                source: source.into(),
+            })
     }
 
     async fn dial(&mut self, own: &Own, upstream: Upstream) -> Result<Far, Failure> {

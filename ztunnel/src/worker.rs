@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::flow::{Books, Flow};
 use crate::gather;
 use crate::metrics::Metrics;
+use crate::names::Names;
 use crate::outcome::Failure;
 use crate::pod::Pod;
 use crate::registry::{Place, Registry};
@@ -48,6 +49,8 @@ pub struct Worker {
     pub registry: Rc<Registry>,
     /// HBONE tunnels to peers.
     pub tunnels: Tunnels,
+    /// Addresses of endpoints that have only a name.
+    pub names: Names,
     /// Certificates used so far; the control runtime keeps those of all pods fresh.
     leases: RefCell<HashMap<SpiffeId, Rc<Lease>>>,
 }
@@ -67,6 +70,7 @@ impl Worker {
             books,
             registry: Rc::default(),
             tunnels,
+            names: Names::default(),
             leases: RefCell::default(),
         }
     }

@@ -27,8 +27,8 @@ pub trait Authority: Send + Sync + 'static {
     /// first, roots last. Implementations have a deadline of their own.
     fn sign(&self, request: SignRequest) -> BoxFuture<'_, Result<Vec<String>, CaError>>;
 
-    /// What the authority itself is verified by, where that may change. When it does, the authority is
-    /// another one, and peers with certificates of the new one do not accept those of the old one.
+    /// The roots that the authority publishes, PEM, first the one that signs, where they may change: the
+    /// file by which it is verified itself. `None`: nothing is known.
     fn trust(&self) -> BoxFuture<'_, Option<String>> {
         Box::pin(std::future::ready(None))
     }

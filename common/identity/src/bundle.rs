@@ -1,5 +1,5 @@
 //! The roots a peer's certificate must chain to.
-//! In: PEM from the CA's reply. Out: [`TrustBundle`], immutable. No IO.
+//! In: PEM from the CA's reply, or of the file it publishes. Out: [`TrustBundle`], immutable. No IO.
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
@@ -63,6 +63,24 @@ impl TrustBundle {
     /// The roots, DER.
     pub fn roots(&self) -> &[CertificateDer<'static>] {
         &self.roots
+    }
+
+    /// These, then those of `other` that are not among them.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        for (root, anchor) in other.roots.iter().zip(&other.anchors) {
+            if !both.roots.contains(root) {
+                both.roots.push(root.clone());
+                both.anchors.push(anchor.clone());
+            }
+        }
+        both
+    }
+
+    /// Whether a root of one is a root of the other.
+    pub fn shares_root(&self, other: &Self) -> bool {
+        self.roots.iter().any(|root| other.roots.contains(root))
     }
 
     pub(crate) fn anchors(&self) -> &[TrustAnchor<'static>] {

@@ -32,6 +32,14 @@ pub fn backoff(failures: u32, chance: f64) -> Duration {
     doubled.mul_f64(1.0 + BACKOFF_SPREAD * (2.0 * chance.clamp(0.0, 1.0) - 1.0))
 }
 
+/// How long to wait before asking again for a certificate of the root that is published first, after
+/// `times` in a row one of another came: 10 s doubled, five times; then renewal takes its course.
+pub fn behind(times: u32) -> Option<Duration> {
+    (1..=5)
+        .contains(&times)
+        .then(|| Duration::from_secs(10) * (1 << (times - 1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +53,17 @@ mod tests {
         assert_eq!(renew_after(secs(1000), 0.0), secs(500));
         assert_eq!(renew_after(secs(1000), 1.0), secs(400));
         assert_eq!(renew_after(secs(0), 0.3), secs(0));
+    }
+
+    #[test]
+    fn an_authority_that_is_behind_is_asked_five_times() {
+        let waits: Vec<_> = (0..8).map(behind).collect();
+        let s = |n| Some(secs(n));
+        let none = None;
+        assert_eq!(
+            waits,
+            [none, s(10), s(20), s(40), s(80), s(160), none, none]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! first. An old certificate serves until it expires; the last lease takes the entry with it.
 //! Must not happen here: a lock held across an await, a certificate used after its end.
 
+mod published;
 mod schedule;
 #[cfg(test)]
 mod tests;

@@ -127,6 +127,19 @@ impl Svid {
         })
     }
 
+    /// The same certificate, with other roots to check peers by.
+    #[must_use]
+    pub fn trusting(&self, bundle: Arc<TrustBundle>) -> Self {
+        Self {
+            id: self.id.clone(),
+            client: tls_config::client_config(&self.certified, &bundle),
+            server: tls_config::server_config(&self.certified, &bundle, self.id.trust_domain()),
+            certified: self.certified.clone(),
+            bundle,
+            facts: self.facts.clone(),
+        }
+    }
+
     /// Whose certificate it is.
     pub fn id(&self) -> &SpiffeId {
         &self.id

@@ -108,6 +108,27 @@ pub fn client(
     Ok(got)
 }
 
+/// The root that a chain verifies to: the first of them, by place.
+///
+/// # Errors
+/// [`VerifyError`] when there is none; why not by the first root.
+pub fn root_of(bundle: &TrustBundle, chain: Chain<'_>) -> Result<usize, VerifyError> {
+    let leaf = EndEntityCert::try_from(chain.leaf).map_err(VerifyError::Chain)?;
+    let algorithms = provider().signature_verification_algorithms.all;
+    let (above, now) = (chain.intermediates, chain.now);
+    let mut refusal = VerifyError::NoCertificate;
+    for (place, anchor) in bundle.anchors().iter().enumerate() {
+        let anchor = std::slice::from_ref(anchor);
+        let usage = KeyUsage::server_auth();
+        match leaf.verify_for_usage(algorithms, anchor, above, now, usage, None, None) {
+            Ok(_) => return Ok(place),
+            Err(error) if place == 0 => refusal = VerifyError::Chain(error),
+            Err(_) => {}
+        }
+    }
+    Err(refusal)
+}
+
 /// A peer's certificates at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a> {

@@ -5,6 +5,7 @@
 //! Spec: Kubernetes API concepts (watch, server-side apply), `metav1.Status`.
 
 mod catalog;
+mod config_maps;
 mod connect;
 mod crds;
 mod feed;

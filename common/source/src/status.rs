@@ -214,7 +214,7 @@ mod tests {
                 Err(WriteError::UnsafeName(_))
             ));
         }
-        let other = ObjectKey::new(Kind::Other("/ConfigMap".into()), "n", "a");
+        let other = ObjectKey::new(Kind::Other("/Secret".into()), "n", "a");
         assert!(matches!(
             writer.patch(&other, &json!({})),
             Err(WriteError::Kind(_))

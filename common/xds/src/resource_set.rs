@@ -38,7 +38,7 @@ pub struct Resource {
 
 impl Resource {
     /// Wraps an encoded message.
-    pub fn new(body: Bytes, aliases: Vec<String>, audience: Audience) -> Self {
+    pub fn new(body: Bytes, aliases: impl Into<Arc<[String]>>, audience: Audience) -> Self {
         let digest = Sha256::digest(&body);
         let mut version = String::with_capacity(32);
         for byte in &digest[..16] {

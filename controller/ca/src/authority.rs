@@ -6,9 +6,12 @@
 mod disk;
 mod error;
 mod material;
+mod proof;
 #[cfg(test)]
 mod tests;
 
+use crate::roots::Roots;
+use crate::rotation::Published;
 use ambit_model::SpiffeId;
 use material::Material;
 use rand::RngCore;
@@ -17,7 +20,8 @@ use rcgen::{
     KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
@@ -43,6 +47,39 @@ impl Default for Lifetimes {
             max: Duration::from_secs(90 * 24 * 3600),
         }
     }
+}
+
+/// How a self-signed root is made.
+#[derive(Clone, Copy, Debug)]
+pub struct SelfSigned<'a> {
+    /// Its subject.
+    pub trust_domain: &'a str,
+    /// How long it lives.
+    pub lifetime: Duration,
+    /// Share of its life, in percent, that is left when it is renewed.
+    pub grace_percent: u8,
+}
+
+impl<'a> SelfSigned<'a> {
+    /// Ten years, renewed when two are left, as Istio's.
+    pub fn of(trust_domain: &'a str) -> Self {
+        Self {
+            trust_domain,
+            lifetime: Duration::from_secs(3650 * 24 * 3600),
+            grace_percent: 20,
+        }
+    }
+}
+
+/// What an authority must hold to.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// Trust domain of what it signs.
+    pub trust_domain: &'a str,
+    /// How long that lives.
+    pub lifetimes: Lifetimes,
+    /// The time.
+    pub now: SystemTime,
 }
 
 /// Why nothing was signed.
@@ -85,55 +122,123 @@ pub struct ServerCertificate {
     pub not_after: SystemTime,
 }
 
-/// The certificate authority.
+/// The certificate authority. Cheap to clone.
+#[derive(Clone)]
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Arc<Issuer<'static, KeyPair>>,
     /// PEM, one each, signing certificate first; empty when the root signs.
-    intermediates: Vec<String>,
-    /// PEM bundle.
-    roots: String,
+    intermediates: Arc<[String]>,
+    /// Its own, first the one that signs.
+    roots: Roots,
+    /// PEM bundle that goes with every chain.
+    sent: Arc<str>,
     /// End of the first certificate in the chain that expires.
     not_after: SystemTime,
     lifetimes: Lifetimes,
 }
 
+/// Reads the authority kept in `dir`: plugged certificates (`ca-cert.pem`, `ca-key.pem`, `cert-chain.pem`,
+/// `root-cert.pem`; or `tls.crt`, `tls.key`, `ca.crt`) when a key is there, else a self-signed root
+/// (`root-cert.pem`, `root-key.pem`), which is made on first use and renewed with the same key.
+///
+/// # Errors
+/// When files cannot be read, parsed or written.
+pub fn load(dir: &Path, form: &SelfSigned<'_>, now: SystemTime) -> Result<Pem, OpenError> {
+    disk::load(dir, form, now)
+}
+
+/// Reads a plugged-in authority; `None` when there is no key in `dir`.
+///
+/// # Errors
+/// When files cannot be read.
+pub fn plugged(dir: &Path) -> Result<Option<Pem>, OpenError> {
+    disk::plugged(dir)
+}
+
+/// The roots published beside the authority in `dir`; `None` before the first time.
+///
+/// # Errors
+/// When the file cannot be read or holds no roots.
+pub fn read_published(dir: &Path) -> Result<Option<Published>, OpenError> {
+    let Some((pem, since)) = disk::read_published(dir)? else {
+        return Ok(None);
+    };
+    let roots = Roots::from_pem(&pem);
+    let roots = roots.map_err(|e| material::content(&published_file(dir), &e))?;
+    Ok(Some(Published { roots, since }))
+}
+
+/// Publishes roots beside the authority in `dir`, by rename.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn publish(dir: &Path, roots: &Roots) -> Result<(), OpenError> {
+    disk::publish(dir, &roots.pem())
+}
+
+/// The file of [`publish`], for proxies to trust.
+pub fn published_file(dir: &Path) -> PathBuf {
+    disk::published(dir)
+}
+
 impl Authority {
-    /// Opens the authority kept in `dir`: plugged certificates (`ca-cert.pem`, `ca-key.pem`,
-    /// `cert-chain.pem`, `root-cert.pem`) when `ca-key.pem` is there, else a self-signed root
-    /// (`root-cert.pem`, `root-key.pem`), which is made on first use and renewed with the same key.
+    /// [`load`], and the authority it makes.
     ///
     /// # Errors
     /// When files cannot be read, parsed or written, or do not belong together.
-    pub fn open(
-        dir: &Path,
-        trust_domain: &str,
-        lifetimes: Lifetimes,
-        now: SystemTime,
-    ) -> Result<Self, OpenError> {
-        Ok(Self::of(disk::open(dir, trust_domain, now)?, lifetimes))
+    pub fn open(dir: &Path, form: &SelfSigned<'_>, terms: &Terms<'_>) -> Result<Self, OpenError> {
+        Self::from_pem(dir, &load(dir, form, terms.now)?, terms)
     }
 
-    /// The authority these parts make. `place` names them in errors.
+    /// The authority these parts make, if leaves of it would be believed. `place` names them in errors.
     ///
     /// # Errors
     /// When a part cannot be parsed, or the parts do not belong together.
-    pub fn from_pem(place: &Path, pem: &Pem, lifetimes: Lifetimes) -> Result<Self, OpenError> {
-        Ok(Self::of(Material::new(place, pem)?, lifetimes))
+    pub fn from_pem(place: &Path, pem: &Pem, terms: &Terms<'_>) -> Result<Self, OpenError> {
+        let material = Material::new(place, pem)?;
+        let roots = proof::prove(place, &material, terms)?;
+        Ok(Self {
+            intermediates: material.intermediates().into(),
+            issuer: material.issuer,
+            sent: roots.pem().into(),
+            roots,
+            not_after: material.not_after,
+            lifetimes: terms.lifetimes,
+        })
     }
 
-    fn of(material: Material, lifetimes: Lifetimes) -> Self {
+    /// The same, sending these roots along, and its own where they are not among them.
+    #[must_use]
+    pub fn publishing(&self, roots: &Roots) -> Self {
         Self {
-            issuer: material.issuer,
-            intermediates: material.intermediates,
-            roots: material.roots,
-            not_after: material.not_after,
-            lifetimes,
+            sent: roots.and(&self.roots).pem().into(),
+            ..self.clone()
         }
+    }
+
+    /// Its own roots, first the one that signs.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
     }
 
     /// PEM of every root a peer should trust.
     pub fn roots_pem(&self) -> &str {
-        &self.roots
+        &self.sent
+    }
+
+    /// Whether it signs with the same certificate and sends the same along.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.signs_like(other) && self.sent == other.sent
+    }
+
+    /// Whether it signs with the same certificate.
+    pub fn signs_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.issuer, &other.issuer)
+    }
+
+    /// Until when it can sign.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
     }
 
     /// Signs a leaf that names `id` and nothing else. `asked` is the lifetime in the request; zero
@@ -161,11 +266,11 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         let certificate = params
-            .signed_by(key, &self.issuer)
+            .signed_by(key, &*self.issuer)
             .map_err(|source| SignError::Sign { source })?;
         let mut chain = vec![certificate.pem()];
         chain.extend(self.intermediates.iter().cloned());
-        chain.push(self.roots.clone());
+        chain.push(self.sent.to_string());
         Ok(Signed { chain, not_after })
     }
 
@@ -192,7 +297,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let failed = |source| SignError::Sign { source };
         let key = KeyPair::generate().map_err(failed)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        let certificate = params.signed_by(&key, &*self.issuer).map_err(failed)?;
         let mut chain = certificate.pem();
         chain.extend(self.intermediates.iter().map(String::as_str));
         Ok(ServerCertificate {

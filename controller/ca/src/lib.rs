@@ -16,3 +16,5 @@ pub mod csr;
 pub mod jwks;
 pub mod pods;
 pub mod review;
+pub mod roots;
+pub mod rotation;

@@ -42,6 +42,8 @@ pub enum Code {
     IneffectiveMatch,
     /// Something named that does not exist.
     ReferenceNotFound,
+    /// A ServiceEntry without an address to be captured by.
+    AddressesRequired,
     /// A file or document that cannot be read as objects.
     Document,
     /// Two documents define one object.
@@ -57,6 +59,7 @@ impl Code {
             Self::Unreachable => "IST0130",
             Self::IneffectiveMatch => "IST0131",
             Self::ReferenceNotFound => "IST0101",
+            Self::AddressesRequired => "IST0134",
             Self::Document => "AMB0002",
             Self::Duplicate => "AMB0003",
         }

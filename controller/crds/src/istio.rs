@@ -5,7 +5,9 @@ mod authorization_policy;
 mod destination_rule;
 mod gateway;
 mod peer_authentication;
+mod service_entry;
 mod virtual_service;
+mod workload_entry;
 
 pub use authorization_policy::{
     Action, AuthorizationPolicySpec, Condition, ExtensionProvider, From, Operation, Rule, Source,
@@ -19,12 +21,14 @@ pub use destination_rule::{
 pub(crate) use gateway::GATEWAY_UNSUPPORTED;
 pub use gateway::{IstioGatewaySpec, Port, Server};
 pub use peer_authentication::{MutualTls, MutualTlsMode, PeerAuthenticationSpec};
+pub use service_entry::{EntryPort, Location, Resolution, ServiceEntrySpec, WorkloadSelector};
 pub(crate) use virtual_service::VIRTUAL_SERVICE_UNSUPPORTED;
 pub use virtual_service::{
     Abort, Delay, DerivePort, Destination, DirectResponse, DirectResponseBody, Fault,
     HeaderOperations, Headers, HttpMatch, HttpRoute, Mirror, Percent, PortSelector, Redirect,
     RegexRewrite, Retries, Rewrite, StringMatch, VirtualServiceSpec, WeightedDestination,
 };
+pub use workload_entry::WorkloadEntrySpec;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

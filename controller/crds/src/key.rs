@@ -9,7 +9,7 @@ macro_rules! kinds {
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Kind {
             $($(#[$doc])* $variant,)*
-            /// A kind Ambit does not read, as `<group>/<kind>` (`/ConfigMap` for the core group).
+            /// A kind Ambit does not read, as `<group>/<kind>` (`/Secret` for the core group).
             Other(Arc<str>),
         }
 
@@ -87,18 +87,26 @@ kinds! {
     Pod = "Pod", "pods", "", true;
     /// core/v1.
     Service = "Service", "services", "", true;
+    /// core/v1.
+    ConfigMap = "ConfigMap", "configmaps", "", true;
     /// discovery.k8s.io/v1.
     EndpointSlice = "EndpointSlice", "endpointslices", "discovery.k8s.io", true;
     /// gateway.networking.k8s.io/v1.
     Gateway = "Gateway", "gateways", "gateway.networking.k8s.io", true;
     /// gateway.networking.k8s.io/v1.
     HttpRoute = "HTTPRoute", "httproutes", "gateway.networking.k8s.io", true;
+    /// gateway.networking.k8s.io/v1beta1.
+    ReferenceGrant = "ReferenceGrant", "referencegrants", "gateway.networking.k8s.io", true;
     /// networking.istio.io; Gateway API's kind of that name is [`Kind::Gateway`].
     IstioGateway = "Gateway", "gateways", "networking.istio.io", true;
     /// networking.istio.io.
     VirtualService = "VirtualService", "virtualservices", "networking.istio.io", true;
     /// networking.istio.io.
     DestinationRule = "DestinationRule", "destinationrules", "networking.istio.io", true;
+    /// networking.istio.io.
+    ServiceEntry = "ServiceEntry", "serviceentries", "networking.istio.io", true;
+    /// networking.istio.io.
+    WorkloadEntry = "WorkloadEntry", "workloadentries", "networking.istio.io", true;
     /// security.istio.io.
     AuthorizationPolicy = "AuthorizationPolicy", "authorizationpolicies", "security.istio.io", true;
     /// security.istio.io.
@@ -109,13 +117,16 @@ impl Kind {
     /// API versions that are read, best first.
     pub fn versions(&self) -> &'static [&'static str] {
         match self {
-            Self::VirtualService | Self::DestinationRule | Self::IstioGateway => {
-                &["v1", "v1beta1", "v1alpha3"]
-            }
+            Self::VirtualService
+            | Self::DestinationRule
+            | Self::IstioGateway
+            | Self::ServiceEntry
+            | Self::WorkloadEntry => &["v1", "v1beta1", "v1alpha3"],
             Self::AuthorizationPolicy
             | Self::PeerAuthentication
             | Self::Gateway
-            | Self::HttpRoute => &["v1", "v1beta1"],
+            | Self::HttpRoute
+            | Self::ReferenceGrant => &["v1", "v1beta1"],
             _ => &["v1"],
         }
     }

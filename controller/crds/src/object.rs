@@ -1,17 +1,22 @@
 //! One object of any kind: reading it and what all kinds have in common.
 
+mod naming;
+
+pub(crate) use naming::{is_dns_label, is_dns_subdomain, reference};
+
 use crate::error::{Code, FieldError, Severity};
-use crate::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec};
+use crate::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec, ReferenceGrantSpec};
 use crate::istio::{
     AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
-    VirtualServiceSpec,
+    ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
 };
 use crate::key::{Kind, ObjectKey, ObjectRef};
 use crate::parse::{UnknownFields, normalise, strict};
 use crate::{gateway, istio};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use naming::{place, value_is_no_text};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -70,18 +75,26 @@ pub enum Object {
     Pod(Box<Pod>),
     /// core/v1.
     Service(Box<Service>),
+    /// core/v1.
+    ConfigMap(Box<ConfigMap>),
     /// discovery.k8s.io/v1.
     EndpointSlice(Box<EndpointSlice>),
     /// gateway.networking.k8s.io v1, v1beta1.
     Gateway(Box<Resource<GatewaySpec, GatewayStatus>>),
     /// gateway.networking.k8s.io v1, v1beta1.
     HttpRoute(Box<Resource<HttpRouteSpec>>),
+    /// gateway.networking.k8s.io v1, v1beta1.
+    ReferenceGrant(Box<Resource<ReferenceGrantSpec>>),
     /// networking.istio.io v1, v1beta1, v1alpha3.
     IstioGateway(Box<Resource<IstioGatewaySpec>>),
     /// networking.istio.io v1, v1beta1, v1alpha3.
     VirtualService(Box<Resource<VirtualServiceSpec>>),
     /// networking.istio.io v1, v1beta1, v1alpha3.
     DestinationRule(Box<Resource<DestinationRuleSpec>>),
+    /// networking.istio.io v1, v1beta1, v1alpha3.
+    ServiceEntry(Box<Resource<ServiceEntrySpec>>),
+    /// networking.istio.io v1, v1beta1, v1alpha3.
+    WorkloadEntry(Box<Resource<WorkloadEntrySpec>>),
     /// security.istio.io v1, v1beta1.
     AuthorizationPolicy(Box<Resource<AuthorizationPolicySpec>>),
     /// security.istio.io v1, v1beta1.
@@ -172,12 +185,16 @@ impl Object {
             Self::ServiceAccount(_) => Kind::ServiceAccount,
             Self::Pod(_) => Kind::Pod,
             Self::Service(_) => Kind::Service,
+            Self::ConfigMap(_) => Kind::ConfigMap,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::IstioGateway(_) => Kind::IstioGateway,
             Self::VirtualService(_) => Kind::VirtualService,
             Self::DestinationRule(_) => Kind::DestinationRule,
+            Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::WorkloadEntry(_) => Kind::WorkloadEntry,
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
             Self::PeerAuthentication(_) => Kind::PeerAuthentication,
             Self::Other(other) => other.key.kind.clone(),
@@ -192,12 +209,16 @@ impl Object {
             Self::ServiceAccount(o) => &o.metadata,
             Self::Pod(o) => &o.metadata,
             Self::Service(o) => &o.metadata,
+            Self::ConfigMap(o) => &o.metadata,
             Self::EndpointSlice(o) => &o.metadata,
             Self::Gateway(o) => &o.metadata,
             Self::HttpRoute(o) => &o.metadata,
+            Self::ReferenceGrant(o) => &o.metadata,
             Self::IstioGateway(o) => &o.metadata,
             Self::VirtualService(o) => &o.metadata,
             Self::DestinationRule(o) => &o.metadata,
+            Self::ServiceEntry(o) => &o.metadata,
+            Self::WorkloadEntry(o) => &o.metadata,
             Self::AuthorizationPolicy(o) => &o.metadata,
             Self::PeerAuthentication(o) => &o.metadata,
             Self::Other(_) => return None,
@@ -231,68 +252,6 @@ impl Object {
     }
 }
 
-fn value_is_no_text(metadata: Option<&Value>, part: &str) -> bool {
-    metadata
-        .and_then(|m| m.get(part))
-        .is_some_and(|v| !v.is_string())
-}
-
-/// What a document says it is, before anything is checked.
-pub(crate) fn reference(value: &Value) -> ObjectRef {
-    let text = |v: Option<&Value>| v.and_then(Value::as_str).unwrap_or("").to_owned();
-    let meta = value.get("metadata");
-    ObjectRef {
-        kind: text(value.get("kind")),
-        namespace: text(meta.and_then(|m| m.get("namespace"))),
-        name: text(meta.and_then(|m| m.get("name"))),
-    }
-}
-
-/// Checks the name and fills in the namespace, as `kubectl apply` does: `default` when absent.
-fn place(
-    map: &mut Map<String, Value>,
-    kind: &Kind,
-    named: &ObjectRef,
-) -> Result<(), (&'static str, String)> {
-    let Some(Value::Object(meta)) = map.get_mut("metadata") else {
-        return Err(("metadata", "required".into()));
-    };
-    if named.name.is_empty() {
-        return Err(("metadata.name", "required".into()));
-    }
-    if !is_dns_subdomain(&named.name) {
-        return Err((
-            "metadata.name",
-            "must be lower-case letters, digits, `-` and `.`, at most 253".into(),
-        ));
-    }
-    if !kind.is_namespaced() {
-        meta.remove("namespace");
-    } else if named.namespace.is_empty() {
-        meta.insert("namespace".into(), Value::String("default".into()));
-    } else if !is_dns_label(&named.namespace) {
-        return Err((
-            "metadata.namespace",
-            "must be lower-case letters, digits and `-`, at most 63".into(),
-        ));
-    }
-    Ok(())
-}
-
-/// RFC 1123 label: also what makes a namespace safe as a path component.
-pub(crate) fn is_dns_label(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// RFC 1123 subdomain.
-pub(crate) fn is_dns_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_dns_label)
-}
-
 fn read(kind: &Kind, map: Map<String, Value>) -> Result<Object, Vec<FieldError>> {
     Ok(match kind {
         Kind::Namespace => Object::Namespace(core(map)?),
@@ -300,6 +259,7 @@ fn read(kind: &Kind, map: Map<String, Value>) -> Result<Object, Vec<FieldError>>
         Kind::ServiceAccount => Object::ServiceAccount(core(map)?),
         Kind::Pod => Object::Pod(core(map)?),
         Kind::Service => Object::Service(core(map)?),
+        Kind::ConfigMap => Object::ConfigMap(core(map)?),
         Kind::EndpointSlice => Object::EndpointSlice(core(map)?),
         Kind::Gateway => Object::Gateway(custom(map, gateway::GATEWAY_UNSUPPORTED)?),
         Kind::HttpRoute => Object::HttpRoute(custom(map, gateway::HTTP_ROUTE_UNSUPPORTED)?),
@@ -310,6 +270,9 @@ fn read(kind: &Kind, map: Map<String, Value>) -> Result<Object, Vec<FieldError>>
         Kind::DestinationRule => {
             Object::DestinationRule(custom(map, istio::DESTINATION_RULE_UNSUPPORTED)?)
         }
+        Kind::ReferenceGrant => Object::ReferenceGrant(custom(map, &[])?),
+        Kind::ServiceEntry => Object::ServiceEntry(custom(map, &[])?),
+        Kind::WorkloadEntry => Object::WorkloadEntry(custom(map, &[])?),
         Kind::AuthorizationPolicy => Object::AuthorizationPolicy(custom(map, &[])?),
         Kind::PeerAuthentication => Object::PeerAuthentication(custom(map, &[])?),
         Kind::Other(_) => unreachable!("other kinds return before they are read"),

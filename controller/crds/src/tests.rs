@@ -1,5 +1,7 @@
 //! Tables of good and bad documents with the exact paths reported.
 
+mod entries;
+
 use crate::{Code, FieldError, Kind, Object, Severity, validate};
 use serde_json::Value;
 use std::time::Duration;
@@ -506,11 +508,11 @@ fn identity_of_documents() {
         Object::parse(yaml(istio)).unwrap().kind(),
         Kind::IstioGateway
     );
-    let entry = "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}}";
-    let Object::Other(entry) = Object::parse(yaml(entry)).unwrap() else {
-        panic!("a ServiceEntry is not read");
+    let sidecar = "{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: a}}";
+    let Object::Other(sidecar) = Object::parse(yaml(sidecar)).unwrap() else {
+        panic!("a Sidecar is not read");
     };
-    assert!(entry.expects_mesh());
+    assert!(sidecar.expects_mesh());
     let default = Object::parse(yaml(
         "{apiVersion: v1, kind: ServiceAccount, metadata: {name: a}}",
     ))

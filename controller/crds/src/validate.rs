@@ -8,8 +8,11 @@ mod gateway;
 mod http_route;
 mod istio_gateway;
 mod peer_authentication;
+mod reference_grant;
 mod report;
+mod service_entry;
 mod virtual_service;
+mod workload_entry;
 
 use crate::error::FieldError;
 use crate::object::Object;
@@ -29,12 +32,16 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         Object::Gateway(o) => gateway::check(&o.spec, &mut report),
         Object::IstioGateway(o) => istio_gateway::check(&o.spec, &mut report),
         Object::HttpRoute(o) => http_route::check(&o.spec, &mut report),
+        Object::ReferenceGrant(o) => reference_grant::check(&o.spec, &mut report),
+        Object::ServiceEntry(o) => service_entry::check(&o.spec, object.labels(), &mut report),
+        Object::WorkloadEntry(o) => workload_entry::check(&o.spec, "spec", &mut report),
         // The API server's own kinds are judged where they are read, field by field.
         Object::Namespace(_)
         | Object::Node(_)
         | Object::ServiceAccount(_)
         | Object::Pod(_)
         | Object::Service(_)
+        | Object::ConfigMap(_)
         | Object::EndpointSlice(_)
         | Object::Other(_) => {}
     }

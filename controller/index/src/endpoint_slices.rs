@@ -14,6 +14,7 @@ use ambit_api::{type_urls, workload as pb};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Names the service of a slice.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -26,6 +27,7 @@ pub(crate) fn derive<'a>(
 ) -> Vec<Member<'a>> {
     let by_name: BTreeMap<(&str, &str), &ServiceFact<'a>> = services
         .iter()
+        .filter(|s| s.service().is_some())
         .map(|s| ((s.namespace, s.name), s))
         .collect();
     let mut members = Vec::new();
@@ -71,9 +73,10 @@ fn put<'a>(
     let resource = Resource::new(&address, Vec::new(), Audience::Everyone);
     out.resources.put(type_urls::ADDRESS, uid.clone(), resource);
     Member {
-        uid,
+        uid: uid.into(),
         labels: None,
-        services: BTreeMap::from([(service.to_owned(), ports.to_vec())]),
+        weight: 1,
+        services: Arc::new(BTreeMap::from([(service.to_owned(), ports.to_vec())])),
     }
 }
 
@@ -115,7 +118,7 @@ fn message(
 
 /// Service port → port of the slice, joined by the port's name.
 fn target_ports(service: &ServiceFact<'_>, slice: &EndpointSlice) -> Vec<(u16, u16)> {
-    let spec = service.object.spec.as_ref();
+    let spec = service.service().and_then(|s| s.spec.as_ref());
     ports::tcp(spec.and_then(|s| s.ports.as_ref()))
         .filter_map(|port| {
             let name = port.name.as_deref().unwrap_or_default();

@@ -131,7 +131,7 @@ fn serves(word: Option<&str>) -> Serves {
     }
 }
 
-/// Its own Service where there is one, else the first address of its status. A gateway that was
+/// Its own Service where there is one, else what its status says, rather a host name than an address. A gateway that was
 /// ready once keeps its address, so that its loss refuses traffic rather than lets it by.
 fn address(
     world: &World<'_>,
@@ -139,7 +139,13 @@ fn address(
     object: &Resource<GatewaySpec, GatewayStatus>,
     ready: bool,
 ) -> Option<pb::GatewayAddress> {
-    let published = object.status.as_ref().and_then(|s| s.addresses.first());
+    let published = object.status.as_ref().map(|s| s.addresses.as_slice());
+    let published = published.and_then(|addresses| {
+        let mut named = addresses
+            .iter()
+            .filter(|a| a.kind.as_deref() == Some("Hostname"));
+        named.next().or(addresses.first())
+    });
     if published.is_none() && !ready {
         return None;
     }

@@ -8,7 +8,7 @@ use crate::pods;
 use crate::resource::{ResourceChange, Resources};
 use crate::statuses::Condition;
 use crate::world::{World, name_of};
-use ambit_crds::{Object, ObjectKey};
+use ambit_crds::{Kind, Object, ObjectKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,6 +59,24 @@ pub struct PodIdentity {
     pub ended: bool,
 }
 
+impl PodIdentity {
+    fn of(object: &Object) -> Option<Self> {
+        let Object::Pod(pod) = object else {
+            return None;
+        };
+        let (namespace, name) = name_of(&pod.metadata);
+        let spec = pod.spec.as_ref()?;
+        Some(Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            service_account: pods::account(spec).to_owned(),
+            node: spec.node_name.clone().unwrap_or_default(),
+            ended: pods::ended(pod),
+        })
+    }
+}
+
 /// Objects and the output they led to.
 #[derive(Debug)]
 pub struct Index {
@@ -83,15 +101,32 @@ impl Index {
         }
     }
 
-    /// Takes over a batch of changes and derives everything anew.
+    /// Takes over a batch of changes and derives what they lead to.
     pub fn apply(&mut self, changes: Vec<Change>) -> Output {
         for change in changes {
-            match change {
-                Change::Upsert(object) => drop(self.objects.insert(object.key(), object)),
-                Change::Delete(key) => drop(self.objects.remove(&key)),
+            let (key, after) = match change {
+                Change::Upsert(object) => (object.key(), Some(object)),
+                Change::Delete(key) => (key, None),
+            };
+            let before = self.objects.get(&key).map(|object| &**object);
+            let place = (self.config.root_namespace.as_str(), self.has_gateway(&key));
+            let objects = (before, after.as_deref());
+            self.memory.pods.changes(&key, objects, place);
+            match after {
+                Some(object) => drop(self.objects.insert(key, object)),
+                None => drop(self.objects.remove(&key)),
             }
         }
         self.derive()
+    }
+
+    /// Whether the namespace of an object has gateways.
+    fn has_gateway(&self, key: &ObjectKey) -> bool {
+        let first = ObjectKey::new(Kind::Gateway, &key.namespace, "");
+        let next = self.objects.range(first..).next();
+        next.is_some_and(|(found, _)| {
+            found.kind == Kind::Gateway && found.namespace == key.namespace
+        })
     }
 
     /// Sets which objects have a document that is refused, and why; a good former version of such an
@@ -112,21 +147,18 @@ impl Index {
 
     /// Every pod, for certificate authorization.
     pub fn pods(&self) -> impl Iterator<Item = PodIdentity> {
-        self.objects.values().filter_map(|object| {
-            let Object::Pod(pod) = &**object else {
-                return None;
-            };
-            let (namespace, name) = name_of(&pod.metadata);
-            let spec = pod.spec.as_ref()?;
-            Some(PodIdentity {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-                uid: pod.metadata.uid.clone().unwrap_or_default(),
-                service_account: pods::account(spec).to_owned(),
-                node: spec.node_name.clone().unwrap_or_default(),
-                ended: pods::ended(pod),
-            })
-        })
+        self.objects
+            .values()
+            .filter_map(|object| PodIdentity::of(object))
+    }
+
+    /// Whether [`Index::pods`] would be others after a change.
+    pub fn changes_identities(&self, change: &Change) -> bool {
+        let (before, after) = match change {
+            Change::Upsert(object) => (self.object(&object.key()), Some(&**object)),
+            Change::Delete(key) => (self.object(key), None),
+        };
+        before.and_then(PodIdentity::of) != after.and_then(PodIdentity::of)
     }
 
     /// Service accounts `<namespace>/<name>` that gateways of ours run with.
@@ -169,3 +201,6 @@ impl Index {
         output
     }
 }
+
+#[cfg(test)]
+mod tests;

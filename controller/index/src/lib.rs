@@ -3,12 +3,14 @@
 //! In: [`ambit_crds::Object`]s by way of [`Index::apply`]. Out: [`Output`]: the resources that
 //! changed and the writes to do.
 //! Owns: the objects and what was put out last. Must not happen here: IO, a clock, randomness.
-//! Every batch is derived anew from all objects and compared with the last output: O(objects).
+//! Every batch is derived as a whole and compared with the last output; only what pods led to is
+//! remembered between batches (`workloads::remembered`).
 //! Spec: Istio's ambient index (`istio.workload.Address`, `istio.security.Authorization`), and
 //! `ambit.route.v1`.
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod overlay;
 pub mod plan;
 pub mod resource;
 
@@ -18,7 +20,10 @@ mod deployer;
 mod derive;
 mod encode;
 mod endpoint_slices;
+mod entries;
+mod entry_ports;
 mod gateways;
+mod grants;
 mod index;
 mod octets;
 mod out;

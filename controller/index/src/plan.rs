@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub struct Plan {
     /// What to do.
     pub writes: Vec<Write>,
+    /// Objects that we may have generated in a former run and that must stay as they are.
+    pub untouched: Vec<ObjectKey>,
 }
 
 /// One write.
@@ -44,6 +46,7 @@ enum Want {
     Status(Value),
     Object(Value),
     Absent,
+    Untouched,
 }
 
 impl Wanted {
@@ -51,7 +54,7 @@ impl Wanted {
     pub(crate) fn status(&mut self, key: ObjectKey, status: Value) {
         match self.0.get_mut(&key) {
             Some(Want::Object(value)) => value["status"] = status,
-            Some(Want::Absent) => {}
+            Some(Want::Absent | Want::Untouched) => {}
             _ => drop(self.0.insert(key, Want::Status(status))),
         }
     }
@@ -66,6 +69,11 @@ impl Wanted {
         self.0.insert(key, Want::Absent);
     }
 
+    /// An object that stays as it is, there or not, because nobody can say what it should be.
+    pub(crate) fn untouched(&mut self, key: ObjectKey) {
+        self.0.insert(key, Want::Untouched);
+    }
+
     /// The writes that lead from `former` to here.
     pub(crate) fn plan_since(&self, former: &Self) -> Plan {
         let gone = former
@@ -77,19 +85,23 @@ impl Wanted {
             .0
             .iter()
             .filter(|(key, want)| former.0.get(key) != Some(want))
-            .map(|(key, want)| match want {
-                Want::Status(status) => Write::Status {
+            .filter_map(|(key, want)| match want {
+                Want::Status(status) => Some(Write::Status {
                     key: key.clone(),
                     status: status.clone(),
-                },
-                Want::Object(value) => Write::Object {
+                }),
+                Want::Object(value) => Some(Write::Object {
                     key: key.clone(),
                     value: value.clone(),
-                },
-                Want::Absent => Write::Remove { key: key.clone() },
+                }),
+                Want::Absent => Some(Write::Remove { key: key.clone() }),
+                Want::Untouched => None,
             });
+        let untouched = self.0.iter();
+        let untouched = untouched.filter(|(_, want)| **want == Want::Untouched);
         Plan {
             writes: gone.chain(set).collect(),
+            untouched: untouched.map(|(key, _)| key.clone()).collect(),
         }
     }
 }

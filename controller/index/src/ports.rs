@@ -31,14 +31,15 @@ pub(crate) fn service_target(port: &ServicePort) -> u16 {
 pub(crate) fn pod_target(port: &ServicePort, pod: &PodSpec) -> Option<u16> {
     match service_target(port) {
         0 => match &port.target_port {
-            Some(IntOrString::String(name)) => named(name, pod),
+            Some(IntOrString::String(name)) => container_port(name, pod),
             _ => None,
         },
         n => Some(n),
     }
 }
 
-fn named(name: &str, pod: &PodSpec) -> Option<u16> {
+/// The container port of that name.
+pub(crate) fn container_port(name: &str, pod: &PodSpec) -> Option<u16> {
     // An init container that restarts always runs beside the others.
     let sidecars = pod
         .init_containers
@@ -59,15 +60,16 @@ fn named(name: &str, pod: &PodSpec) -> Option<u16> {
 /// What is spoken on a port: `appProtocol`, else the port name up to its first dash.
 pub(crate) fn app_protocol(port: &ServicePort) -> AppProtocol {
     match &port.app_protocol {
-        Some(declared) => by_word(declared),
+        Some(declared) => app_protocol_of(declared),
         None => {
             let name = port.name.as_deref().unwrap_or_default();
-            by_word(name.split('-').next().unwrap_or_default())
+            app_protocol_of(name.split('-').next().unwrap_or_default())
         }
     }
 }
 
-fn by_word(word: &str) -> AppProtocol {
+/// What a word for it means.
+pub(crate) fn app_protocol_of(word: &str) -> AppProtocol {
     match word.to_ascii_lowercase().as_str() {
         "http" | "kubernetes.io/ws" => AppProtocol::Http11,
         "http2" | "kubernetes.io/h2c" => AppProtocol::Http2,

@@ -12,7 +12,9 @@ use crate::statuses::Condition;
 use crate::waypoints::{Bound, Resolution, Traffic, Waypoints};
 use crate::world::World;
 use ambit_api::{labels, type_urls, workload as pb};
-use ambit_crds::{Kind, ObjectKey};
+use ambit_crds::istio::ServiceEntrySpec;
+use ambit_crds::{Kind, ObjectKey, Resource as Object};
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use pb::load_balancing::{HealthPolicy, Mode, Scope};
 use std::net::IpAddr;
@@ -20,10 +22,17 @@ use std::net::IpAddr;
 /// Prefers near endpoints; on a Service or a Namespace.
 const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 
+/// The object a service comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin<'a> {
+    Service(&'a Service),
+    Entry(&'a Object<ServiceEntrySpec>),
+}
+
 /// A service as workloads and routes need it.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceFact<'a> {
-    pub(crate) object: &'a Service,
+    pub(crate) origin: Origin<'a>,
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) hostname: String,
@@ -32,19 +41,37 @@ pub(crate) struct ServiceFact<'a> {
     pub(crate) ports: Vec<PortFact>,
     /// Gateway `<namespace>/<name>` that its traffic goes through, when bound.
     pub(crate) waypoint: Option<String>,
+    /// Who has no service of that hostname means this one.
+    pub(crate) canonical: bool,
+    /// Virtual addresses, and blocks of them.
+    pub(crate) addresses: Vec<IpNet>,
 }
 
-impl ServiceFact<'_> {
+impl<'a> ServiceFact<'a> {
+    /// The Service of Kubernetes, if it is one.
+    pub(crate) fn service(&self) -> Option<&'a Service> {
+        match self.origin {
+            Origin::Service(object) => Some(object),
+            Origin::Entry(_) => None,
+        }
+    }
+
+    /// Labels of its object.
+    pub(crate) fn labels(&self) -> Labels<'a> {
+        match self.origin {
+            Origin::Service(object) => object.metadata.labels.as_ref(),
+            Origin::Entry(object) => object.metadata.labels.as_ref(),
+        }
+    }
+
     /// Whether it has a virtual address; what is headless is not served by waypoints.
     pub(crate) fn has_address(&self) -> bool {
-        let spec = self.object.spec.as_ref();
-        spec.is_some_and(|spec| addresses(spec).is_ok_and(|a| !a.is_empty()))
+        !self.addresses.is_empty()
     }
 
     /// Its first virtual address.
     pub(crate) fn first_address(&self) -> Option<IpAddr> {
-        let spec = self.object.spec.as_ref()?;
-        addresses(spec).ok()?.first().copied()
+        self.addresses.first().map(IpNet::addr)
     }
 }
 
@@ -102,7 +129,12 @@ fn one<'a>(
         out.statuses.condition(object_key, condition);
     }
     let bound = resolution.bound();
-    let fact = fact(world, (namespace, name), object, bound.as_ref());
+    let fact = fact(
+        world,
+        (namespace, name),
+        (object, &addresses),
+        bound.as_ref(),
+    );
     let network = &world.config.network;
     let message = pb::Service {
         name: name.to_owned(),
@@ -147,12 +179,12 @@ fn one<'a>(
 fn fact<'a>(
     world: &World<'a>,
     (namespace, name): (&'a str, &'a str),
-    object: &'a Service,
+    (object, addresses): (&'a Service, &[IpAddr]),
     bound: Option<&Bound>,
 ) -> ServiceFact<'a> {
     let ports = object.spec.as_ref().and_then(|s| s.ports.as_ref());
     ServiceFact {
-        object,
+        origin: Origin::Service(object),
         namespace,
         name,
         hostname: world.config.hostname(namespace, name),
@@ -166,6 +198,8 @@ fn fact<'a>(
             })
             .collect(),
         waypoint: bound.map(|b| b.gateway.clone()),
+        canonical: true,
+        addresses: addresses.iter().map(|ip| IpNet::from(*ip)).collect(),
     }
 }
 

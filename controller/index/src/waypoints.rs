@@ -10,6 +10,7 @@ use crate::statuses::Condition;
 use crate::world::{Name, World};
 use ambit_api::{labels, workload as pb};
 use k8s_openapi::api::core::v1::Service;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Condition of an object that names a waypoint.
@@ -77,6 +78,11 @@ impl Resolution {
     }
 }
 
+/// Whether traffic to a namespace waits for its waypoint.
+pub(crate) fn is_required(world: &World<'_>, namespace: &str) -> bool {
+    label(world.namespace_labels(namespace), REQUIRED) == Some("true")
+}
+
 /// The gateways, for resolving.
 pub(crate) struct Waypoints<'a> {
     gateways: &'a BTreeMap<Name<'a>, GatewayFact<'a>>,
@@ -125,7 +131,7 @@ impl<'g> Waypoints<'g> {
                 address: gateways::named_address(world, gateway),
             })
         };
-        let required = label(of_namespace, REQUIRED) == Some("true");
+        let required = is_required(world, namespace);
         let unusable = |reason, message: String| Resolution::Unusable {
             reason,
             message,
@@ -184,10 +190,22 @@ impl<'g> Waypoints<'g> {
 pub(crate) fn bound_before(service: &Service) -> Option<String> {
     let conditions = service.status.as_ref()?.conditions.as_ref()?;
     let condition = conditions.iter().find(|c| c.type_ == BOUND)?;
-    if condition.status != "True" && condition.reason != GONE {
+    bound_by(&condition.status, &condition.reason, &condition.message)
+}
+
+/// The same by a list of conditions as JSON.
+pub(crate) fn bound_in(conditions: &Value) -> Option<String> {
+    let mut all = conditions.as_array()?.iter();
+    let condition = all.find(|c| c.get("type").and_then(Value::as_str) == Some(BOUND))?;
+    let field = |name: &str| condition.get(name)?.as_str();
+    bound_by(field("status")?, field("reason")?, field("message")?)
+}
+
+fn bound_by(status: &str, reason: &str, message: &str) -> Option<String> {
+    if status != "True" && reason != GONE {
         return None;
     }
-    let words = condition.message.split([' ', ';']);
+    let words = message.split([' ', ';']);
     words
         .filter(|word| word.contains('/'))
         .map(str::to_owned)

@@ -3,7 +3,10 @@
 //! policies and waypoints. Out: one Address resource each, and a [`Member`] for routes.
 //! Source: `Pod.spec`, `Pod.status`; Istio's pod workload conversion.
 
-mod names;
+pub(crate) mod names;
+mod remembered;
+
+pub(crate) use remembered::Remembered;
 
 use crate::octets::octets;
 use crate::out::Out;
@@ -12,21 +15,25 @@ use crate::policies::Attachments;
 use crate::ports;
 use crate::resource::{Audience, Resource};
 use crate::selector::{self, Labels, label};
-use crate::services::ServiceFact;
+use crate::services::{Origin, ServiceFact};
 use crate::waypoints::{Resolution, Traffic, Waypoints};
 use crate::world::World;
 use ambit_api::{labels, type_urls, workload as pb};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use remembered::Known;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A workload as routes need it.
 #[derive(Clone, Debug)]
 pub(crate) struct Member<'a> {
-    pub(crate) uid: String,
+    pub(crate) uid: Arc<str>,
     pub(crate) labels: Labels<'a>,
+    /// Share among the endpoints of a service.
+    pub(crate) weight: u32,
     /// Service key → (service port, target port).
-    pub(crate) services: BTreeMap<String, Vec<(u16, u16)>>,
+    pub(crate) services: Arc<BTreeMap<String, Vec<(u16, u16)>>>,
 }
 
 /// What workloads are derived from, beside themselves.
@@ -37,8 +44,12 @@ pub(crate) struct Context<'w, 'a> {
     pub(crate) policies: &'w Attachments<'a>,
 }
 
-/// Derives every pod.
-pub(crate) fn derive<'a>(context: &Context<'_, 'a>, out: &mut Out) -> Vec<Member<'a>> {
+/// Derives every pod that is not remembered.
+pub(crate) fn derive<'a>(
+    context: &Context<'_, 'a>,
+    remembered: &mut Remembered,
+    out: &mut Out,
+) -> Vec<Member<'a>> {
     let mut by_namespace: BTreeMap<&str, Vec<&ServiceFact<'a>>> = BTreeMap::new();
     for service in context.services {
         by_namespace
@@ -47,31 +58,41 @@ pub(crate) fn derive<'a>(context: &Context<'_, 'a>, out: &mut Out) -> Vec<Member
             .push(service);
     }
     let none = Vec::new();
-    context
-        .world
-        .pods
-        .iter()
-        .filter_map(|((namespace, name), pod)| {
-            let services = by_namespace.get(namespace).unwrap_or(&none);
-            one(context, services, (namespace, name), pod, out)
-        })
-        .collect()
+    let mut members = Vec::with_capacity(context.world.pods.len());
+    for ((namespace, name), pod) in &context.world.pods {
+        let services = by_namespace.get(namespace).unwrap_or(&none);
+        let known = remembered.namespace(namespace);
+        if !known.contains_key(*name) {
+            let one = one(context, services, (namespace, name), pod);
+            known.insert((*name).into(), one);
+        }
+        if let Some(Some(known)) = known.get(*name) {
+            let resource = known.resource.clone();
+            out.resources
+                .put(type_urls::ADDRESS, known.uid.clone(), resource);
+            members.push(Member {
+                uid: known.uid.clone(),
+                labels: pod.metadata.labels.as_ref(),
+                weight: 1,
+                services: known.services.clone(),
+            });
+        }
+    }
+    members
 }
 
-fn one<'a>(
-    context: &Context<'_, 'a>,
-    services: &[&ServiceFact<'a>],
-    (namespace, name): (&'a str, &'a str),
-    pod: &'a Pod,
-    out: &mut Out,
-) -> Option<Member<'a>> {
+fn one(
+    context: &Context<'_, '_>,
+    services: &[&ServiceFact<'_>],
+    (namespace, name): (&str, &str),
+    pod: &Pod,
+) -> Option<Known> {
     let addresses = addresses(pod.status.as_ref()?);
     if addresses.is_empty() || ended(pod) {
         return None;
     }
     let config = context.world.config;
     let spec = pod.spec.as_ref()?;
-    let labels = pod.metadata.labels.as_ref();
     let backed = backed(services, pod, spec);
     let uid = format!("{}//Pod/{namespace}/{name}", config.cluster_id);
     let host_network = spec.host_network.unwrap_or(false);
@@ -93,12 +114,10 @@ fn one<'a>(
         true => Vec::new(),
         false => addresses.iter().map(alias).collect(),
     };
-    let resource = Resource::new(&address, aliases, Audience::Everyone);
-    out.resources.put(type_urls::ADDRESS, uid.clone(), resource);
-    Some(Member {
-        uid,
-        labels,
-        services: backed,
+    Some(Known {
+        uid: uid.into(),
+        resource: Resource::new(&address, aliases, Audience::Everyone),
+        services: Arc::new(backed),
     })
 }
 
@@ -184,19 +203,25 @@ fn backed(
 ) -> BTreeMap<String, Vec<(u16, u16)>> {
     let mut backed = BTreeMap::new();
     for service in services {
-        let Some(service_spec) = &service.object.spec else {
-            continue;
+        let wanted = match service.origin {
+            Origin::Service(object) => object.spec.as_ref().and_then(|s| s.selector.as_ref()),
+            Origin::Entry(entry) => entry.spec.workload_selector.as_ref().map(|s| &s.labels),
         };
         // Without a selector it selects nothing; EndpointSlices say what backs it.
-        let Some(wanted) = service_spec.selector.as_ref().filter(|s| !s.is_empty()) else {
+        let Some(wanted) = wanted.filter(|s| !s.is_empty()) else {
             continue;
         };
         if !selector::matches(wanted, pod.metadata.labels.as_ref()) {
             continue;
         }
-        let ports = ports::tcp(service_spec.ports.as_ref())
-            .filter_map(|p| Some((ports::number(p.port)?, ports::pod_target(p, spec)?)))
-            .collect();
+        let ports = match service.origin {
+            Origin::Service(object) => {
+                ports::tcp(object.spec.as_ref().and_then(|s| s.ports.as_ref()))
+                    .filter_map(|p| Some((ports::number(p.port)?, ports::pod_target(p, spec)?)))
+                    .collect()
+            }
+            Origin::Entry(entry) => crate::entry_ports::of_pod(&entry.spec, spec),
+        };
         backed.insert(service.key.clone(), ports);
     }
     backed

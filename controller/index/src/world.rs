@@ -5,13 +5,13 @@ use crate::age::Age;
 use crate::config::MeshConfig;
 use crate::selector::{Labels, label};
 use ambit_api::{labels, workload as pb};
-use ambit_crds::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec};
+use ambit_crds::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec, ReferenceGrantSpec};
 use ambit_crds::istio::{
     AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
-    VirtualServiceSpec,
+    ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
 };
 use ambit_crds::{Object, ObjectKey, Resource};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
@@ -28,13 +28,31 @@ pub(crate) struct World<'a> {
     pub(crate) pods: BTreeMap<Name<'a>, &'a Pod>,
     pub(crate) services: BTreeMap<Name<'a>, &'a Service>,
     pub(crate) slices: BTreeMap<Name<'a>, &'a EndpointSlice>,
+    pub(crate) config_maps: BTreeMap<Name<'a>, &'a ConfigMap>,
     pub(crate) gateways: BTreeMap<Name<'a>, &'a Resource<GatewaySpec, GatewayStatus>>,
     pub(crate) istio_gateways: Vec<&'a Resource<IstioGatewaySpec>>,
     pub(crate) http_routes: Vec<&'a Resource<HttpRouteSpec>>,
+    pub(crate) reference_grants: Vec<&'a Resource<ReferenceGrantSpec>>,
+    pub(crate) service_entries: Vec<&'a Resource<ServiceEntrySpec>>,
+    pub(crate) workload_entries: BTreeMap<Name<'a>, WorkloadEntry<'a>>,
     pub(crate) virtual_services: Vec<&'a Resource<VirtualServiceSpec>>,
     pub(crate) destination_rules: Vec<&'a Resource<DestinationRuleSpec>>,
     pub(crate) authorization_policies: Vec<&'a Resource<AuthorizationPolicySpec>>,
     pub(crate) peer_authentications: Vec<&'a Resource<PeerAuthenticationSpec>>,
+}
+
+/// A WorkloadEntry and the labels it is selected by: those of its spec and those of the object, which win.
+pub(crate) struct WorkloadEntry<'a> {
+    pub(crate) object: &'a Resource<WorkloadEntrySpec>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl<'a> WorkloadEntry<'a> {
+    fn new(object: &'a Resource<WorkloadEntrySpec>) -> Self {
+        let mut labels = object.spec.labels.clone();
+        labels.extend(object.metadata.labels.clone().unwrap_or_default());
+        Self { object, labels }
+    }
 }
 
 impl<'a> World<'a> {
@@ -50,9 +68,13 @@ impl<'a> World<'a> {
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
+            config_maps: BTreeMap::new(),
             gateways: BTreeMap::new(),
             istio_gateways: Vec::new(),
             http_routes: Vec::new(),
+            reference_grants: Vec::new(),
+            service_entries: Vec::new(),
+            workload_entries: BTreeMap::new(),
             virtual_services: Vec::new(),
             destination_rules: Vec::new(),
             authorization_policies: Vec::new(),
@@ -63,6 +85,7 @@ impl<'a> World<'a> {
         }
         by_age(&mut world.istio_gateways);
         by_age(&mut world.http_routes);
+        by_age(&mut world.service_entries);
         by_age(&mut world.virtual_services);
         by_age(&mut world.destination_rules);
         by_age(&mut world.authorization_policies);
@@ -78,9 +101,15 @@ impl<'a> World<'a> {
             Object::Pod(o) => drop(self.pods.insert(name, o)),
             Object::Service(o) => drop(self.services.insert(name, o)),
             Object::EndpointSlice(o) => drop(self.slices.insert(name, o)),
+            Object::ConfigMap(o) => drop(self.config_maps.insert(name, o)),
             Object::Gateway(o) => drop(self.gateways.insert(name, o)),
             Object::IstioGateway(o) => self.istio_gateways.push(o),
             Object::HttpRoute(o) => self.http_routes.push(o),
+            Object::ReferenceGrant(o) => self.reference_grants.push(o),
+            Object::ServiceEntry(o) => self.service_entries.push(o),
+            Object::WorkloadEntry(o) => {
+                drop(self.workload_entries.insert(name, WorkloadEntry::new(o)));
+            }
             Object::VirtualService(o) => self.virtual_services.push(o),
             Object::DestinationRule(o) => self.destination_rules.push(o),
             Object::AuthorizationPolicy(o) => self.authorization_policies.push(o),
@@ -115,18 +144,22 @@ impl<'a> World<'a> {
         (locality != pb::Locality::default()).then_some(locality)
     }
 
+    /// Pods of a namespace.
+    pub(crate) fn pods_of(&self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods
+            .range((namespace, "")..)
+            .take_while(move |((other, _), _)| *other == namespace)
+            .map(|(_, pod)| *pod)
+    }
+
     /// Pods of one gateway: those that carry its name as a label, in its namespace.
     pub(crate) fn gateway_pods(
         &self,
-        (namespace, name): Name<'_>,
+        (namespace, name): Name<'a>,
     ) -> impl Iterator<Item = &'a Pod> {
-        self.pods
-            .iter()
-            .filter(move |((pod_namespace, _), pod)| {
-                *pod_namespace == namespace
-                    && label(pod.metadata.labels.as_ref(), labels::GATEWAY_NAME) == Some(name)
-            })
-            .map(|(_, pod)| *pod)
+        self.pods_of(namespace).filter(move |pod| {
+            label(pod.metadata.labels.as_ref(), labels::GATEWAY_NAME) == Some(name)
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! Spec: coordination.k8s.io/v1 Lease, as client-go's leader election uses it.
 
 use super::MANAGER;
+use crate::metrics::cluster::ClusterMetrics;
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
 use ambit_source::kubernetes::Client;
@@ -36,6 +37,7 @@ pub(crate) struct Candidate {
     seen: Option<(Seen, Instant)>,
     /// When our last renewal was asked for.
     renewed: Option<Instant>,
+    metrics: ClusterMetrics,
 }
 
 /// What tells one renewal from the next.
@@ -57,7 +59,12 @@ enum Move {
 
 impl Candidate {
     /// A candidate, and whether it leads.
-    pub(crate) fn new(client: Client, namespace: &str, me: &str) -> (Self, watch::Receiver<bool>) {
+    pub(crate) fn new(
+        client: Client,
+        namespace: &str,
+        me: &str,
+        metrics: ClusterMetrics,
+    ) -> (Self, watch::Receiver<bool>) {
         let (leads, receiver) = watch::channel(false);
         let candidate = Self {
             api: Api::namespaced(client, namespace),
@@ -66,6 +73,7 @@ impl Candidate {
             leads,
             seen: None,
             renewed: None,
+            metrics,
         };
         (candidate, receiver)
     }
@@ -84,10 +92,14 @@ impl Candidate {
                     self.set(false);
                 }
                 Ok(Err(error)) => {
+                    self.metrics.lease_errors.inc();
                     let error = causes(&error);
                     tracing::warn!(%error, "the Lease cannot be read or renewed");
                 }
-                Err(_) => tracing::warn!("no answer about the Lease"),
+                Err(_) => {
+                    self.metrics.lease_errors.inc();
+                    tracing::warn!("no answer about the Lease");
+                }
             }
             // Looked at once a round: the next look still is before the Lease runs out.
             if self.renewed.is_none_or(|at| at.elapsed() > RENEW_DEADLINE) {
@@ -112,6 +124,7 @@ impl Candidate {
             changed
         });
         if changed {
+            self.metrics.leads(leads);
             let replica = &self.me;
             tracing::info!(leads, replica, "leadership changed");
         }

@@ -6,6 +6,7 @@
 
 use super::MANAGER;
 use crate::admission::{PROBE, PROBED};
+use crate::signing::{Signer, current};
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
 use ambit_source::kubernetes::{Address, Cause, Client, RequestError, Writer, read};
@@ -27,8 +28,7 @@ pub(crate) struct Registration {
     pub(crate) client: Client,
     /// Namespace of the controller; part of the registration's name.
     pub(crate) namespace: String,
-    /// PEM.
-    pub(crate) roots: String,
+    pub(crate) signer: Signer,
     pub(crate) leads: watch::Receiver<bool>,
 }
 
@@ -45,6 +45,7 @@ impl Registration {
             tokio::select! {
                 _ = drain.signalled() => return,
                 Ok(()) = self.leads.changed() => {}
+                Ok(()) = self.signer.changed() => {}
                 () = sleep(LOOK) => {}
             }
         }
@@ -60,7 +61,7 @@ impl Registration {
         let Some(there) = read(&self.client, &address).await? else {
             return Ok(());
         };
-        let bundle = STANDARD.encode(&self.roots);
+        let bundle = STANDARD.encode(current(&self.signer).authority.roots_pem());
         if !*answered && has_bundle(&there, &bundle) {
             *answered = self.is_asked().await;
             if *answered {

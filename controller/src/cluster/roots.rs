@@ -1,9 +1,10 @@
-//! The mesh's root certificate in every namespace, for pods to mount.
-//! In: the namespaces there are, the ConfigMaps that carry it now. Out: ConfigMaps that are missing or
-//! differ. Only the leader writes; a ConfigMap that someone deletes comes back.
+//! The mesh's root certificates in every namespace, for pods to mount.
+//! In: what is published, the namespaces there are, the ConfigMaps that carry it now. Out: ConfigMaps
+//! that are missing or differ. Only the leader writes; a ConfigMap that someone deletes comes back.
 //! Source: Istio's `istio-ca-root-cert`.
 
 use super::MANAGER;
+use crate::signing::{Signer, current};
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
 use ambit_source::kubernetes::{Client, Outcome, Writer};
@@ -32,8 +33,7 @@ pub(crate) type Namespaces = watch::Receiver<Arc<BTreeSet<String>>>;
 /// Keeps the root in every namespace.
 pub(crate) struct Roots {
     pub(crate) client: Client,
-    /// PEM.
-    pub(crate) roots: String,
+    pub(crate) signer: Signer,
     pub(crate) namespaces: Namespaces,
     pub(crate) leads: watch::Receiver<bool>,
 }
@@ -52,6 +52,7 @@ impl Roots {
                 _ = drain.signalled() => return,
                 Ok(()) = self.namespaces.changed() => {}
                 Ok(()) = self.leads.changed() => {}
+                Ok(()) = self.signer.changed() => {}
                 event = events.next() => match event {
                     Some(Ok(event)) => there.note(event),
                     Some(Err(error)) => {
@@ -76,14 +77,15 @@ impl Roots {
     /// Writes what is missing; whether all of it was written.
     async fn fill(&mut self, writer: &Writer, there: &mut There) -> bool {
         let namespaces = self.namespaces.borrow_and_update().clone();
+        let roots = current(&self.signer).authority.roots_pem().to_owned();
         let mut complete = true;
-        for namespace in missing(&namespaces, &there.content, &self.roots) {
+        for namespace in missing(&namespaces, &there.content, &roots) {
             if !*self.leads.borrow() {
                 return true;
             }
-            match writer.apply(&document(&namespace, &self.roots)).await {
+            match writer.apply(&document(&namespace, &roots)).await {
                 Ok(Outcome::Done) => {
-                    there.content.insert(namespace, self.roots.clone());
+                    there.content.insert(namespace, roots.clone());
                 }
                 // The namespace went away meanwhile.
                 Ok(Outcome::Absent) => {}

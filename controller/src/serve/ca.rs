@@ -5,7 +5,8 @@
 use super::Authority;
 use super::xds::bearer;
 use crate::facts::SharedFacts;
-use crate::metrics::Metrics;
+use crate::metrics::authority::AuthorityMetrics;
+use crate::signing::current;
 use ambit_api::ca::{IstioCertificateRequest, IstioCertificateResponse};
 use ambit_ca::csr;
 use ambit_identity::rpc::istio_certificate_service_server::IstioCertificateService;
@@ -24,7 +25,7 @@ const IMPERSONATED: &str = "ImpersonatedIdentity";
 pub(crate) struct CaService {
     pub(crate) authority: Arc<Authority>,
     pub(crate) facts: SharedFacts,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: AuthorityMetrics,
 }
 
 #[tonic::async_trait]
@@ -37,7 +38,7 @@ impl IstioCertificateService for CaService {
         let now = SystemTime::now();
         let peer = request.remote_addr();
         let refused = |reason: &'static str, error: String| {
-            self.metrics.ca_refused(reason);
+            self.metrics.refused(reason);
             tracing::warn!(src.addr = ?peer, reason, error, "certificate refused");
             Status::unauthenticated("request authenticate failure")
         };
@@ -53,17 +54,16 @@ impl IstioCertificateService for CaService {
             .identity(&caller, asked.as_ref(), &facts.pods)
             .map_err(|denial| refused(denial.reason(), denial.to_string()))?;
         let key = csr::public_key(&message.csr).map_err(|error| {
-            self.metrics.ca_refused("csr");
+            self.metrics.refused("csr");
             tracing::warn!(src.addr = ?peer, identity = %id, error = %causes(&error), "request not signed");
             Status::invalid_argument("the certificate request cannot be signed")
         })?;
         let asked = Duration::from_secs(u64::try_from(message.validity_duration).unwrap_or(0));
-        let signed = self
+        let signed = current(&self.authority.signer)
             .authority
-            .signer
             .sign(&id, &key, asked, now)
             .map_err(|error| {
-                self.metrics.ca_refused("sign");
+                self.metrics.refused("sign");
                 tracing::error!(identity = %id, error = %causes(&error), "certificate not signed");
                 Status::internal("the certificate cannot be signed")
             })?;

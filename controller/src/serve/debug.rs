@@ -2,14 +2,18 @@
 //! Source: paths and keys of istiod's debug port where there is one (`istioctl`, Kiali read them).
 
 use super::http::Context;
+use crate::signing::current;
 use ambit_api::{security, type_urls, workload};
+use ambit_ca::rotation::Step;
 use ambit_model::convert;
 use ambit_runtime::admin::Reply;
 use ambit_runtime::build_info;
 use ambit_xds::Role;
 use ambit_xds::io::server::StreamStatus;
+use jiff::Timestamp;
 use prost::Message;
 use serde_json::{Map, Value, json};
+use std::time::SystemTime;
 use workload::address::Type;
 
 const TYPES: [&str; 6] = [
@@ -68,7 +72,9 @@ pub(crate) fn connections(context: &Context) -> Reply {
 
 /// Objects in use.
 pub(crate) fn configz(context: &Context) -> Reply {
-    reply(&json!(context.facts.load().objects))
+    let facts = context.facts.load();
+    let keys = facts.objects.iter().map(|object| object.key().to_string());
+    reply(&keys.collect())
 }
 
 /// Workloads, services and policies as proxies understand them.
@@ -110,6 +116,35 @@ pub(crate) fn resourcez(context: &Context) -> Reply {
         types.insert(type_url.to_owned(), listed.into());
     }
     reply(&json!({"generation": set.generation(), "types": types}))
+}
+
+/// The certificate authority: what is trusted, what signs and until when, what is still to be done.
+pub(crate) fn authority(context: &Context) -> Reply {
+    let signing = current(&context.authority.signer);
+    let moment = |time: SystemTime| {
+        let stamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+        json!(format!("{stamp:.0}"))
+    };
+    let signer = signing.authority.roots().facts();
+    let signer = signer.first().map(|root| root.serial.clone());
+    let roots: Vec<Value> = signing
+        .published
+        .facts()
+        .into_iter()
+        .map(|root| {
+            json!({
+                "serialNumber": root.serial,
+                "expirationTime": moment(root.not_after),
+                "signs": signer.as_ref() == Some(&root.serial),
+            })
+        })
+        .collect();
+    reply(&json!({
+        "roots": roots,
+        "signsUntil": moment(signing.authority.not_after()),
+        "pending": signing.pending.map(Step::as_str),
+        "refused": signing.refusal,
+    }))
 }
 
 /// Services by name: their keys are no JSON keys.

@@ -53,6 +53,12 @@ pub(crate) fn routes(context: Context) -> Routes {
         "live streams",
         debug::connections,
     );
+    let routes = guarded(
+        routes,
+        "/debug/authority",
+        "what certificates are signed with",
+        debug::authority,
+    );
     let routes = guarded(routes, "/debug/configz", "objects in use", debug::configz);
     let routes = guarded(
         routes,

@@ -5,6 +5,7 @@
 use super::Authority;
 use super::by_path::{ByPath, Served};
 use super::ca::CaService;
+use crate::signing::{Signer, Signing, current};
 use ambit_ca::authority::SignError;
 use ambit_identity::rpc::istio_certificate_service_server::IstioCertificateServiceServer;
 use ambit_runtime::drain;
@@ -99,7 +100,8 @@ impl TlsPort {
         let mut servers = TaskGroup::new("tls port");
         while drain.begun().is_none() {
             servers.reap();
-            let (server, renew_in) = match self.server() {
+            let signing = current(&self.authority.signer);
+            let (server, renew_in) = match self.server(&signing) {
                 Ok(made) => made,
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -120,19 +122,29 @@ impl TlsPort {
                     tracing::error!(%error, "the TLS port stopped");
                 }
             });
-            self.accept(&accepted, renew_in, drain.clone()).await;
+            let due = async {
+                tokio::select! {
+                    () = tokio::time::sleep(renew_in) => {}
+                    () = another(self.authority.signer.clone(), &signing) => {
+                        let addr = self.addr;
+                        tracing::info!(%addr, "the TLS port gets a certificate of another authority");
+                    }
+                }
+            };
+            self.accept(&accepted, due, drain.clone()).await;
         }
+        // Who comes now is refused at once, and not left to wait for a handshake that nobody makes.
+        drop(self);
         while servers.next().await.is_some() {}
     }
 
-    /// Hands connections over until the certificate is due or the drain begins.
+    /// Hands connections over until another certificate is due or the drain begins.
     async fn accept(
         &self,
         accepted: &mpsc::Sender<TcpStream>,
-        renew_in: Duration,
+        due: impl Future<Output = ()>,
         mut drain: drain::Watch,
     ) {
-        let due = tokio::time::sleep(renew_in);
         tokio::pin!(due);
         loop {
             let stream = tokio::select! {
@@ -158,9 +170,9 @@ impl TlsPort {
     }
 
     /// A server with a fresh certificate, and when to replace it.
-    fn server(&self) -> anyhow::Result<(Server, Duration)> {
+    fn server(&self, signing: &Signing) -> anyhow::Result<(Server, Duration)> {
         let now = SystemTime::now();
-        let certificate = self.certificate(now)?;
+        let certificate = self.certificate(signing, now)?;
         let identity = Identity::from_pem(&certificate.chain, &certificate.key);
         let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
         let server = Server::builder()
@@ -178,6 +190,7 @@ impl TlsPort {
 
     fn certificate(
         &self,
+        signing: &Signing,
         now: SystemTime,
     ) -> Result<ambit_ca::authority::ServerCertificate, SignError> {
         let mut ips: Vec<IpAddr> =
@@ -186,6 +199,15 @@ impl TlsPort {
             ips.push(self.addr.ip());
         }
         let names = &self.names;
-        self.authority.signer.server_certificate(names, &ips, now)
+        signing.authority.server_certificate(names, &ips, now)
+    }
+}
+
+/// Waits until something else signs.
+async fn another(mut signer: Signer, than: &Signing) {
+    let changed = |now: &Arc<Signing>| !now.authority.signs_like(&than.authority);
+    if signer.wait_for(changed).await.is_err() {
+        // Nobody keeps the authority any more: the process ends.
+        std::future::pending().await
     }
 }

@@ -2,6 +2,7 @@
 //! In: the value of an `authorization` header. Out: a caller, or the reason for the log.
 //! Owns: the reviews of the last minute. Spec: authentication.k8s.io/v1 TokenReview.
 
+use crate::metrics::cluster::{ClusterMetrics, Reviewed};
 use ambit_ca::auth::{AUDIENCE, AuthError, Authenticator, bearer};
 use ambit_ca::caller::Caller;
 use ambit_ca::review::{Remembered, ReviewStatus};
@@ -12,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A review must be there after this, its wait for others included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ pub(crate) enum Tokens {
     /// Keys of a JWKS file.
     Keys(Authenticator),
     /// The API server.
-    Reviews(Reviews),
+    Reviews(Box<Reviews>),
 }
 
 impl Tokens {
@@ -64,26 +65,38 @@ pub(crate) struct Reviews {
     api: Api<TokenReview>,
     remembered: Mutex<Remembered>,
     running: Semaphore,
+    metrics: ClusterMetrics,
 }
 
 impl Reviews {
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client, metrics: ClusterMetrics) -> Self {
         Self {
             api: Api::all(client),
             remembered: Mutex::default(),
             running: Semaphore::new(MAX_REVIEWS),
+            metrics,
         }
     }
 
     async fn caller(&self, token: &str, now: SystemTime) -> Result<Caller, TokenError> {
         if let Some(caller) = self.remembered(|r| r.caller(token, now)) {
+            self.metrics.reviewed(Reviewed::Remembered, None);
             return Ok(caller);
         }
-        let status = match timeout(DEADLINE, self.review(token)).await {
-            Ok(status) => status?,
-            Err(_) => return Err(TokenError::Deadline),
+        let began = Instant::now();
+        let asked = timeout(DEADLINE, self.review(token)).await;
+        let judged = match asked {
+            Ok(status) => status.and_then(|s| s.into_caller().map_err(TokenError::Token)),
+            Err(_) => Err(TokenError::Deadline),
         };
-        let caller = status.into_caller()?;
+        let how = match &judged {
+            Ok(_) => Reviewed::Accepted,
+            Err(TokenError::Token(_)) => Reviewed::Refused,
+            Err(TokenError::Deadline) => Reviewed::Late,
+            Err(TokenError::Review(_) | TokenError::Answer(_)) => Reviewed::Failed,
+        };
+        self.metrics.reviewed(how, Some(began.elapsed()));
+        let caller = judged?;
         self.remembered(|r| r.keep(token, caller.clone(), now));
         Ok(caller)
     }

@@ -3,7 +3,7 @@
 //! Owns: what should be there, by object. Must not: touch an object of the user's that has the name of
 //! one we generate.
 
-use super::{key, status_of, times};
+use super::{handover, key, status_of, times};
 use crate::cluster::MANAGER;
 use crate::metrics::Metrics;
 use ambit_api::labels;
@@ -265,10 +265,17 @@ impl Writes {
     async fn object(&self, key: &ObjectKey, value: &Value) -> Result<(), RequestError> {
         if let Some(address) = address(key)
             && let Some(there) = read(&self.client, &address).await?
-            && !is_generated(&there)
         {
-            tracing::warn!(object = %key, "the user's own object stands in for a generated one");
-            return Ok(());
+            if !is_generated(&there) {
+                tracing::warn!(object = %key, "the user's own object stands in for a generated one");
+                return Ok(());
+            }
+            if self.is_scaled(key)
+                && let Some(held) = handover::before(&there, value)
+            {
+                let holder = Writer::new(self.client.clone(), handover::HOLDER);
+                holder.apply(&held).await?;
+            }
         }
         let mut value = value.clone();
         let status = value.as_object_mut().and_then(|map| map.remove("status"));
@@ -278,6 +285,15 @@ impl Writes {
             self.writer.status(key, &status).await?;
         }
         Ok(())
+    }
+
+    /// Whether an autoscaler decides the number of its pods.
+    fn is_scaled(&self, key: &ObjectKey) -> bool {
+        let kind = Kind::of("autoscaling", "HorizontalPodAutoscaler");
+        let scaler = ObjectKey::new(kind, &key.namespace, &key.name);
+        let is_wanted =
+            |wishes: &mut Wishes| matches!(wishes.wanted.get(&scaler), Some(Write::Object { .. }));
+        key.kind == Kind::of("apps", "Deployment") && self.board.with(is_wanted)
     }
 
     /// An object that we generated goes; of any other only our status does.
@@ -300,6 +316,10 @@ fn address(key: &ObjectKey) -> Option<Address> {
         ("", "Service") => ("v1", "Service", "services"),
         ("", "ServiceAccount") => ("v1", "ServiceAccount", "serviceaccounts"),
         ("apps", "Deployment") => ("apps/v1", "Deployment", "deployments"),
+        ("autoscaling", kind @ "HorizontalPodAutoscaler") => {
+            ("autoscaling/v2", kind, "horizontalpodautoscalers")
+        }
+        ("policy", kind @ "PodDisruptionBudget") => ("policy/v1", kind, "poddisruptionbudgets"),
         _ => return None,
     };
     let address = Address::new(api_version, kind, plural);

@@ -40,7 +40,7 @@ impl DirectoryWrites {
         }
         if !self.started {
             self.started = true;
-            self.withdraw_leftovers();
+            self.withdraw_leftovers(&plan.untouched);
         }
         if self.pending.is_empty() {
             return;
@@ -85,10 +85,10 @@ impl DirectoryWrites {
     }
 
     /// Documents of a former run that nothing asks for any more.
-    fn withdraw_leftovers(&mut self) {
+    fn withdraw_leftovers(&mut self, untouched: &[ObjectKey]) {
         match self.writer.list() {
             Ok(keys) => {
-                for key in keys {
+                for key in keys.into_iter().filter(|key| !untouched.contains(key)) {
                     let remove = Write::Remove { key: key.clone() };
                     self.pending.entry(key).or_insert(remove);
                 }

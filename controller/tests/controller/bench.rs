@@ -3,10 +3,9 @@
 use crate::issuer::Issuer;
 use ambit_api::ca::{IstioCertificateRequest, IstioCertificateResponse};
 use ambit_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
-use ambit_ca::authority::Lifetimes;
 use ambit_ca::caller::ServiceAccount;
 use ambit_controller::app::App;
-use ambit_controller::config::{Config, Source};
+use ambit_controller::config::{AuthorityConfig, Config, Source};
 use ambit_index::MeshConfig;
 use ambit_runtime::drain;
 use std::future::Future;
@@ -33,6 +32,11 @@ pub(crate) struct Bench {
 impl Bench {
     /// Starts a controller on these files.
     pub(crate) async fn start(files: &[(&str, &str)]) -> Self {
+        Self::start_with(files, AuthorityConfig::default()).await
+    }
+
+    /// The same, with its authority kept in another way.
+    pub(crate) async fn start_with(files: &[(&str, &str)], authority: AuthorityConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let issuer = Issuer::new();
         let jwks = dir.path().join("jwks.json");
@@ -53,7 +57,7 @@ impl Bench {
             http_addr: ([127, 0, 0, 1], 0).into(),
             mesh: MeshConfig::default(),
             node_accounts: vec![ServiceAccount::new("istio-system", "ztunnel")],
-            lifetimes: Lifetimes::default(),
+            authority,
         };
         let (trigger, watch) = drain::channel();
         let app = App::start(config, watch).await.unwrap();
@@ -81,7 +85,7 @@ impl Bench {
     }
 
     pub(crate) async fn channel(&self) -> Channel {
-        let root = std::fs::read(self.dir.path().join("ca/root-cert.pem")).unwrap();
+        let root = std::fs::read(self.dir.path().join("ca/published/root-cert.pem")).unwrap();
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(root))
             .domain_name("istiod.istio-system.svc");

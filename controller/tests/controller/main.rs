@@ -6,4 +6,5 @@ mod certificates;
 mod discovery;
 mod documents;
 mod issuer;
+mod rotation;
 mod waypoint;

@@ -1,11 +1,12 @@
 //! What a controller does with a cluster: roots, leadership, statuses, waypoints, certificates.
 
 use crate::api::Api;
-use ambit_ca::authority::Lifetimes;
+use ambit_ca::authority::{Pem, SelfSigned};
 use ambit_ca::caller::ServiceAccount;
+use ambit_ca::rotation::Pace;
 use ambit_controller::app::App;
-use ambit_controller::config::{ClusterConfig, Config, Source};
-use ambit_identity::authority::obtain;
+use ambit_controller::config::{AuthorityConfig, ClusterConfig, Config, Source};
+use ambit_identity::authority::{CaError, obtain};
 use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
 use ambit_identity::{CaClient, CaClientConfig};
 use ambit_index::{MeshConfig, WaypointForm};
@@ -15,11 +16,12 @@ use ambit_runtime::tasks::Task;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const NS: &str = "api/v1/namespaces";
 const SECRET: &str = "api/v1/namespaces/istio-system/secrets/istio-ca-secret";
+const RECORD: &str = "api/v1/namespaces/istio-system/secrets/ambit-ca-roots";
 const LEASE: &str =
     "apis/coordination.k8s.io/v1/namespaces/istio-system/leases/ambit-controller-leader";
 
@@ -45,12 +47,20 @@ impl Bench {
     }
 
     async fn controller(&self, name: &str) -> (App, drain::Trigger) {
+        self.controller_with(name, AuthorityConfig::default()).await
+    }
+
+    async fn controller_with(
+        &self,
+        name: &str,
+        authority: AuthorityConfig,
+    ) -> (App, drain::Trigger) {
         let free = ([127, 0, 0, 1], 0).into();
         let config = Config {
             source: Source::Cluster(ClusterConfig {
                 kubeconfig: Some(self.dir.path().join("kubeconfig")),
                 pod_name: name.to_owned(),
-                cacerts_dir: self.dir.path().join("none"),
+                cacerts_dir: self.dir.path().join("cacerts"),
                 webhook_addr: free,
             }),
             namespace: "istio-system".to_owned(),
@@ -64,7 +74,7 @@ impl Bench {
                 ..MeshConfig::default()
             },
             node_accounts: vec![ServiceAccount::new("istio-system", "ztunnel")],
-            lifetimes: Lifetimes::default(),
+            authority,
         };
         let (trigger, watch) = drain::channel();
         (App::start(config, watch).await.unwrap(), trigger)
@@ -227,4 +237,107 @@ async fn tokens_are_reviewed_once_and_a_node_proxy_gets_what_runs_on_its_node() 
     assert!(svid_of(&token, "far").await.is_err(), "on another node");
     assert_eq!(bench.api.reviews(), 1, "the review is remembered");
     assert!(svid_of("e30.e30.y", "web").await.is_err(), "not known");
+}
+
+fn quick() -> AuthorityConfig {
+    AuthorityConfig {
+        look: Duration::from_millis(50),
+        pace: Pace {
+            settle: Duration::from_secs(2),
+            overlap: Duration::from_secs(2),
+        },
+        root_check: Duration::from_millis(100),
+        ..AuthorityConfig::default()
+    }
+}
+
+async fn publishes(bench: &Bench, roots: &str) {
+    let look = |api: &Api| {
+        let map = api.object(&config_map("shop"))?;
+        (map["data"]["root-cert.pem"] == roots).then_some(())
+    };
+    bench.until(roots, look).await;
+}
+
+/// Whether a replica's port shows a certificate of this root: without a token there is no certificate, but
+/// there is an answer.
+async fn serves(app: &App, root: &str) -> bool {
+    let server = GrpcServer {
+        address: format!("https://{}", app.xds_addr()),
+        roots: RootSource::Pem(root.to_owned()),
+        server_name: Some("istiod.istio-system.svc".to_owned()),
+    };
+    let client = CaClient::new(CaClientConfig::node_proxy(server, None));
+    let id = SpiffeId::new("cluster.local", "shop", "web");
+    match obtain(&client, &id, Duration::from_secs(3600)).await {
+        Err(CaError::Refused { code, .. }) => code == tonic::Code::Unauthenticated,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_plugged_in_authority_takes_over_from_the_self_signed_one_in_every_replica() {
+    let bench = Bench::new().await;
+    let (first, _running) = bench.controller_with("a", quick()).await;
+    bench
+        .until("a leads", |api| (Bench::leader(api)? == "a").then_some(()))
+        .await;
+    let (second, _too) = bench.controller_with("b", quick()).await;
+    let old = bench.root();
+    publishes(&bench, &old).await;
+    bench.object(RECORD).await;
+    let plugged = Pem::self_signed(&SelfSigned::of("cluster.local"), SystemTime::now()).unwrap();
+    let dir = bench.dir.path().join("cacerts");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("root-cert.pem"), &plugged.root_cert).unwrap();
+    std::fs::write(dir.join("ca-cert.pem"), &plugged.ca_cert).unwrap();
+    std::fs::write(dir.join("ca-key.pem"), &plugged.ca_key).unwrap();
+    let new = &plugged.root_cert;
+    for roots in [format!("{old}{new}"), format!("{new}{old}"), new.clone()] {
+        publishes(&bench, &roots).await;
+    }
+    let end = tokio::time::Instant::now() + DEADLINE;
+    for app in [&first, &second] {
+        while !serves(app, new).await {
+            assert!(tokio::time::Instant::now() < end, "never");
+        }
+    }
+    let mut others = bench.api.writes();
+    others.retain(|(method, path)| path == RECORD && method == "PUT");
+    assert_eq!(others.len(), 3, "one step each, by one replica: {others:?}");
+    assert_eq!(
+        bench.root(),
+        old,
+        "the Secret of before is nobody's to change"
+    );
+}
+
+#[tokio::test]
+async fn a_self_signed_root_near_its_end_is_renewed_with_its_key_and_published() {
+    let bench = Bench::new().await;
+    let days = |n: u64| Duration::from_secs(n * 24 * 3600);
+    let made = SystemTime::now() - days(3400);
+    let pem = Pem::self_signed(&SelfSigned::of("cluster.local"), made).unwrap();
+    let part = |text: &str| STANDARD.encode(text);
+    bench.api.put(
+        &format!("{NS}/istio-system/secrets"),
+        json!({"metadata": {"name": "istio-ca-secret", "namespace": "istio-system"},
+            "type": "istio.io/ca-root", "data": {"ca-cert.pem": part(&pem.ca_cert), "ca-key.pem": part(&pem.ca_key),
+                "root-cert.pem": part(&pem.root_cert), "cert-chain.pem": ""}}),
+    );
+    let _running = bench.controller_with("a", quick()).await;
+    let old = &pem.root_cert;
+    bench
+        .until("renewed", |api| {
+            let secret = api.object(SECRET)?;
+            (secret["data"]["root-cert.pem"] != part(old).as_str()).then_some(())
+        })
+        .await;
+    let secret = bench.api.object(SECRET).unwrap();
+    assert_eq!(secret["data"]["ca-key.pem"], part(&pem.ca_key).as_str());
+    let new = bench.root();
+    for roots in [format!("{old}{new}"), format!("{new}{old}"), new.clone()] {
+        publishes(&bench, &roots).await;
+    }
+    assert_eq!(bench.root(), new, "once is enough");
 }

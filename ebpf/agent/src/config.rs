@@ -44,9 +44,12 @@ pub struct Config {
     /// Namespace of the mesh's own pods.
     #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
     pub pod_namespace: String,
-    /// The DaemonSet this runs in: when it is gone at the end, so is the mesh on this node.
+    /// The DaemonSet this runs in: when at the end it is gone, or wants no pod on this node, so is the mesh there.
     #[arg(long, env = "AMBIT_DAEMON_SET", default_value = "ambit-cni-node")]
     pub daemon_set: String,
+    /// The proxy's DaemonSet, in the same namespace: where it wants no pod on this node, pods stay outside.
+    #[arg(long, env = "AMBIT_PROXY_DAEMON_SET", default_value = "ztunnel")]
+    pub proxy_daemon_set: String,
     /// Cgroup of the node proxy, whose connections are never captured. By default, with the API server
     /// as the source, those of the pods labelled `app=ztunnel` in the mesh's namespace.
     #[arg(long, env = "AMBIT_PROXY_CGROUP")]

@@ -20,6 +20,8 @@ pub const QUEUE: usize = 1024;
 pub enum Event {
     /// Objects of the source changed.
     Facts(Facts),
+    /// Whether no proxy is wanted on this node, so that all pods stay outside.
+    Outside(bool),
     /// The CNI plugin asks.
     Cni(CniCall),
     /// A proxy said hello.

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ambit_ebpf_loader::{Capture, CgroupError, CgroupRef, ExemptError, cgroup2_mount_of};
 
 use crate::events::Facts;
-use crate::intent::PodFacts;
 use crate::sandbox::cgroup_tree;
 use crate::sandbox::pod_cgroup::CgroupUid;
 
@@ -79,7 +78,7 @@ impl Exemption {
         for (key, pod) in &facts.pods {
             let uid = pod
                 .as_ref()
-                .filter(|pod| is_proxy(pod, namespace))
+                .filter(|pod| pod.is_proxy(namespace))
                 .and_then(|pod| CgroupUid::new(pod.node_uid()));
             match uid {
                 Some(uid) => proxies.insert(key.clone(), uid),
@@ -121,21 +120,14 @@ impl Exemption {
     }
 }
 
-fn is_proxy(pod: &PodFacts, namespace: &str) -> bool {
-    let app = pod.labels.get("app").map(String::as_str);
-    pod.namespace == namespace && app == Some(PROXY_APP) && !pod.finished
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Value of the label `app` on proxy pods.
-const PROXY_APP: &str = "ztunnel";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intent::PodFacts;
 
     fn pod(
         namespace: &str,

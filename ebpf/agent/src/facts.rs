@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use ambit_cni::known::Known;
 
 use crate::events::Facts;
-use crate::intent::{Intent, PodFacts, intent, selects};
+use crate::intent::{Intent, PodFacts, Reason, intent, selects};
 
 /// Pods and namespaces as the source has them.
 #[derive(Debug, Default)]
 pub struct Seen {
     complete: bool,
+    /// No proxy is wanted on this node.
+    outside: bool,
     pods: BTreeMap<(String, String), PodFacts>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -88,9 +90,17 @@ impl Seen {
         }
     }
 
+    /// Sets whether all pods stay outside, whatever they say.
+    pub fn set_outside(&mut self, outside: bool) {
+        self.outside = outside;
+    }
+
     /// What a pod should be.
     pub fn intent(&self, pod: &PodFacts, excluded: &[String]) -> Intent {
-        intent(pod, self.namespaces.get(&pod.namespace), excluded)
+        match intent(pod, self.namespaces.get(&pod.namespace), excluded) {
+            Intent::Enroll(_) if self.outside => Intent::StayOut(Reason::NoProxy),
+            intent => intent,
+        }
     }
 
     /// What the CNI plugin may rely on while the agent is away.
@@ -99,7 +109,7 @@ impl Seen {
             namespaces: self
                 .namespaces
                 .iter()
-                .map(|(name, labels)| (name.clone(), selects(labels)))
+                .map(|(name, labels)| (name.clone(), selects(labels) && !self.outside))
                 .collect(),
             excluded: excluded.to_vec(),
             own_pods: Vec::new(),

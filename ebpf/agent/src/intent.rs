@@ -44,7 +44,16 @@ impl PodFacts {
             _ => &self.uid,
         }
     }
+
+    /// Whether it is a proxy of the mesh whose own namespace this is.
+    pub fn is_proxy(&self, namespace: &str) -> bool {
+        let app = self.labels.get("app").map(String::as_str);
+        self.namespace == namespace && app == Some(PROXY_APP) && !self.finished
+    }
 }
+
+/// Value of the label `app` on proxy pods.
+const PROXY_APP: &str = "ztunnel";
 
 /// What a pod should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +81,8 @@ pub enum Reason {
     OptedOut,
     /// Neither it nor its namespace says `ambient`.
     NotSelected,
+    /// Its node is to have no proxy.
+    NoProxy,
 }
 
 impl Reason {
@@ -85,6 +96,7 @@ impl Reason {
             Self::Gateway => "gateway or waypoint",
             Self::OptedOut => "opted out",
             Self::NotSelected => "not selected",
+            Self::NoProxy => "no proxy is wanted on this node",
         }
     }
 }

@@ -3,6 +3,9 @@
 //! Owns nothing. Must not happen here: a removal because an agent is only replaced, or because the API
 //! server cannot be asked; a plugin in the chain that nobody will answer.
 
+mod fit;
+pub mod place;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use ambit_ebpf_loader::{Capture, CaptureConfig, OpenError, RemoveError};
 use ambit_net::Netns;
 use ambit_net::netns::OpenNetnsError;
 use ambit_runtime::causes::causes;
-use ambit_source::kubernetes::{Address, Client, RequestError, read};
+use ambit_source::kubernetes::Client;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -24,6 +27,7 @@ use crate::events::{Event, Facts};
 use crate::install::files::{Files, FilesError};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::view::View;
+use place::Place;
 
 /// Why a node is not as before.
 #[derive(Debug, thiserror::Error)]
@@ -56,21 +60,22 @@ pub enum LeaveError {
 pub enum Prospect {
     /// Another agent follows, or nobody knows.
     Stays,
-    /// The DaemonSet is gone or going, or the agent's rights are.
+    /// The DaemonSet is gone or going, or the agent's rights are, or it wants no pod on this node.
     Goes,
     /// The agent's token counts no more: its account is gone, or only its pod, by force.
     Unknown,
 }
 
-/// Whether the agent goes for good. While the API server cannot be asked it does not. `own_pod` tells
+/// Whether the agent goes for good: its DaemonSet is gone, or wants no pod on this node any more. While the API server cannot be asked it does not. `own_pod` tells
 /// whether the source still has the agent's own pod: one that is deleted by force is gone from there before
 /// its processes are, and is replaced; that must not open the mesh.
 pub async fn is_final(
     client: &Client,
-    (namespace, daemon_set): (&str, &str),
+    daemon_set: (&str, &str),
+    node: &str,
     own_pod: impl Fn() -> bool,
 ) -> bool {
-    match ask(client, namespace, daemon_set).await {
+    match judge(place::ask(client, daemon_set, node).await) {
         Prospect::Stays => false,
         Prospect::Goes => true,
         Prospect::Unknown => outlives(own_pod).await,
@@ -90,29 +95,16 @@ async fn outlives(own_pod: impl Fn() -> bool) -> bool {
     false
 }
 
-async fn ask(client: &Client, namespace: &str, daemon_set: &str) -> Prospect {
-    let address = Address::new("apps/v1", "DaemonSet", "daemonsets")
-        .within(namespace)
-        .named(daemon_set);
-    match timeout(ASKING, read(client, &address)).await {
-        Ok(answer) => judge(answer),
-        Err(_) => {
-            tracing::warn!("the api server does not say whether the agent's DaemonSet is gone");
-            Prospect::Stays
-        }
-    }
-}
-
-fn judge(answer: Result<Option<serde_json::Value>, RequestError>) -> Prospect {
-    match answer {
-        Ok(Some(found)) if found["metadata"]["deletionTimestamp"].is_string() => Prospect::Goes,
-        Ok(Some(_)) => Prospect::Stays,
-        Ok(None) => Prospect::Goes,
+fn judge(place: Place) -> Prospect {
+    match place {
+        Place::Wanted => Prospect::Stays,
+        Place::Unwanted | Place::Gone => Prospect::Goes,
         // An uninstallation may take the rights away before the pods, and the account.
-        Err(error) if error.is_denied() || error.is_missing() => Prospect::Goes,
-        Err(error) if error.is_unknown_caller() => Prospect::Unknown,
-        Err(error) => {
-            tracing::warn!(error = %causes(&error), "cannot ask whether the agent's DaemonSet is gone");
+        Place::Unknown(Some(error)) if error.is_denied() || error.is_missing() => Prospect::Goes,
+        Place::Unknown(Some(error)) if error.is_unknown_caller() => Prospect::Unknown,
+        Place::Unknown(error) => {
+            let error = error.as_ref().map(|error| causes(error).to_string());
+            tracing::warn!(error, "cannot ask whether the agent's DaemonSet is gone");
             Prospect::Stays
         }
     }
@@ -215,8 +207,6 @@ fn remove(path: &Path) {
     }
 }
 
-/// The API server answers at once or is in trouble.
-const ASKING: Duration = Duration::from_secs(5);
 /// News of the own pod's end come with the news that make the kubelet end it.
 const NEWS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
@@ -226,18 +216,23 @@ const DISMISSAL: Duration = Duration::from_secs(18);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use ambit_source::kubernetes::RequestError;
 
     #[test]
-    fn only_a_daemon_set_that_is_gone_or_going_is_the_end() {
-        let set = |metadata: serde_json::Value| Some(json!({ "metadata": metadata }));
-        assert_eq!(judge(Ok(None)), Prospect::Goes);
-        let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
-        assert_eq!(judge(Ok(set(going))), Prospect::Goes);
-        let there = json!({"name": "ambit-cni-node"});
-        assert_eq!(judge(Ok(set(there))), Prospect::Stays);
-        assert_eq!(judge(Ok(set(json!(null)))), Prospect::Stays);
-        assert_eq!(judge(Err(RequestError::Nameless)), Prospect::Stays);
+    fn only_a_daemon_set_that_is_gone_or_going_or_leaves_the_node_is_the_end() {
+        for (place, prospect) in [
+            (Place::Gone, Prospect::Goes),
+            (Place::Unwanted, Prospect::Goes),
+            (Place::Wanted, Prospect::Stays),
+            (Place::Unknown(None), Prospect::Stays),
+            (
+                Place::Unknown(Some(RequestError::Nameless)),
+                Prospect::Stays,
+            ),
+        ] {
+            let text = format!("{place:?}");
+            assert_eq!(judge(place), prospect, "{text}");
+        }
     }
 
     #[tokio::test]

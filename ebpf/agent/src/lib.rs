@@ -9,6 +9,7 @@ pub mod app;
 pub mod cni_server;
 pub mod config;
 pub mod counters;
+pub mod departure;
 pub mod enroll;
 pub mod events;
 pub mod exempt;

@@ -39,6 +39,7 @@ use crate::journal::Journal;
 use crate::proxy::Sessions;
 use crate::view::View;
 use ambit_runtime::causes::causes;
+use proxies::Arrival;
 
 /// The state of the reconcile task.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Reconciler {
     /// Pins of other versions have been removed.
     retired: bool,
     sessions: Sessions,
+    /// Proxies whose cgroups are not known yet.
+    arrivals: Vec<Arrival>,
     counters: Counters,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
@@ -103,6 +106,7 @@ impl Reconciler {
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Facts(facts) => self.learn(facts).await,
+            Event::Outside(outside) => self.set_outside(outside).await,
             Event::Cni(call) => self.cni(call).await,
             Event::ProxyConnected {
                 session,

@@ -47,6 +47,19 @@ impl Roster {
         self.seen().pod(namespace, name, None).is_some()
     }
 
+    /// Whether there is a proxy's pod on this node; `None` before the source has told everything once.
+    pub fn has_proxies(&self, namespace: &str) -> Option<bool> {
+        let seen = self.seen();
+        let found = seen.pods().any(|pod| pod.is_proxy(namespace));
+        seen.is_complete().then_some(found)
+    }
+
+    /// Sets whether all pods stay outside, whatever they say.
+    pub fn set_outside(&self, outside: bool) {
+        self.seen().set_outside(outside);
+        self.0.changed.notify_one();
+    }
+
     /// What the source would tell if every pod had opted out.
     pub fn everyone_out(&self) -> Facts {
         self.seen().everyone_out()

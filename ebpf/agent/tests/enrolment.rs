@@ -9,22 +9,21 @@
 
 #[path = "node/fixture.rs"]
 mod fixture;
+#[path = "node/ground.rs"]
+mod ground;
 #[path = "node/proxy.rs"]
 mod proxy;
 
 use ambit_api::zds::SocketRole;
-use fixture::{Node, POD_IP, VIP};
+use fixture::{Node, UID, VIP, captured, node};
+use ground::POD_IP;
 use proxy::{Heard, Proxy};
-
-/// The uid of the only pod of most tests.
-const UID: &str = "uid-web";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_is_captured_when_add_returns_and_plain_when_del_does() {
-    let Some(mut node) = Node::start().await else {
+    let Some((node, mut proxy)) = node(1).await else {
         return;
     };
-    let mut proxy = Proxy::connect(&node, Some(1)).await;
     node.namespace(true);
     let pod = node.pod("web");
     let added = node.cni("add", &pod).await;
@@ -103,7 +102,7 @@ async fn a_pod_is_captured_when_add_returns_and_plain_when_del_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn add_waits_for_a_proxy() {
-    let Some(mut node) = Node::start().await else {
+    let Some(node) = Node::start().await else {
         return;
     };
     node.namespace(true);
@@ -124,7 +123,7 @@ async fn add_waits_for_a_proxy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn add_is_refused_for_now_without_a_proxy_and_for_a_pod_nobody_knows() {
-    let Some(mut node) = Node::start().await else {
+    let Some(node) = Node::start().await else {
         return;
     };
     node.namespace(true);
@@ -141,7 +140,7 @@ async fn add_is_refused_for_now_without_a_proxy_and_for_a_pod_nobody_knows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_outside_the_mesh_start_at_once_and_join_later_without_a_restart() {
-    let Some(mut node) = Node::start().await else {
+    let Some(node) = Node::start().await else {
         return;
     };
     node.namespace(false);
@@ -154,7 +153,7 @@ async fn pods_outside_the_mesh_start_at_once_and_join_later_without_a_restart() 
     assert!(node.steer_pins().is_empty());
     let mut proxy = Proxy::connect(&node, Some(1)).await;
     assert_eq!(proxy.heard().await, Heard::SnapshotSent);
-    let elsewhere = node.listen_on_node().await;
+    let elsewhere = node.listen_on_node();
     let older = node.app_connects(&pod, &elsewhere.local_addr().unwrap().to_string());
     let (mut older_end, _) = elsewhere.accept().await.unwrap();
     assert!(older.connected().await);
@@ -186,13 +185,9 @@ async fn pods_outside_the_mesh_start_at_once_and_join_later_without_a_restart() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_wait_while_no_proxy_runs_and_the_next_one_gets_them() {
-    let Some(mut node) = Node::start().await else {
+    let Some((node, first, pod)) = captured(2).await else {
         return;
     };
-    let first = Proxy::connect(&node, Some(2)).await;
-    node.namespace(true);
-    let pod = node.pod("web");
-    assert_eq!(node.cni("add", &pod).await.0, 200);
     drop(first);
     node.until("the proxy is gone", |view| view["proxies"] == 0)
         .await;
@@ -212,13 +207,9 @@ async fn connections_wait_while_no_proxy_runs_and_the_next_one_gets_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_agent_gets_the_listeners_back_from_the_proxy() {
-    let Some(mut node) = Node::start().await else {
+    let Some((mut node, mut proxy, pod)) = captured(2).await else {
         return;
     };
-    let mut proxy = Proxy::connect(&node, Some(2)).await;
-    node.namespace(true);
-    let pod = node.pod("web");
-    assert_eq!(node.cni("add", &pod).await.0, 200);
     node.kill_agent();
 
     // Running pods are not affected.
@@ -255,13 +246,9 @@ async fn a_restarted_agent_gets_the_listeners_back_from_the_proxy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_agent_and_proxy_connections_are_refused_until_both_are_back() {
-    let Some(mut node) = Node::start().await else {
+    let Some((mut node, proxy, pod)) = captured(1).await else {
         return;
     };
-    let proxy = Proxy::connect(&node, Some(1)).await;
-    node.namespace(true);
-    let pod = node.pod("web");
-    assert_eq!(node.cni("add", &pod).await.0, 200);
     node.kill_agent();
     drop(proxy);
     assert!(!node.app_connects(&pod, VIP).connected().await);
@@ -286,13 +273,9 @@ async fn without_agent_and_proxy_connections_are_refused_until_both_are_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_leaves_keeps_its_connections_and_loses_everything_else() {
-    let Some(mut node) = Node::start().await else {
+    let Some((node, mut proxy, pod)) = captured(1).await else {
         return;
     };
-    let mut proxy = Proxy::connect(&node, Some(1)).await;
-    node.namespace(true);
-    let pod = node.pod("web");
-    assert_eq!(node.cni("add", &pod).await.0, 200);
     let old = node.app_connects(&pod, VIP);
     let (mut stream, ..) = proxy.accept(UID, SocketRole::Outbound).await;
     assert!(old.connected().await);
@@ -304,7 +287,7 @@ async fn a_pod_that_leaves_keeps_its_connections_and_loses_everything_else() {
     .await;
     assert_eq!(node.annotation("web"), None);
     // New connections go the plain way: to a listener on the node itself.
-    let plain = node.listen_on_node().await;
+    let plain = node.listen_on_node();
     let app = node.app_connects(&pod, &plain.local_addr().unwrap().to_string());
     let (_plain, peer) = plain.accept().await.unwrap();
     assert_eq!(peer.ip().to_string(), POD_IP);
@@ -326,13 +309,9 @@ async fn a_pod_that_leaves_keeps_its_connections_and_loses_everything_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sandbox_that_vanishes_is_cleaned_up_without_del() {
-    let Some(mut node) = Node::start().await else {
+    let Some((node, mut proxy, pod)) = captured(1).await else {
         return;
     };
-    let mut proxy = Proxy::connect(&node, Some(1)).await;
-    node.namespace(true);
-    let pod = node.pod("web");
-    assert_eq!(node.cni("add", &pod).await.0, 200);
     drop(pod);
     assert_eq!(proxy.heard_last().await, Heard::Delete(UID.into()));
     node.until("no pods", |view| {

@@ -9,23 +9,23 @@
 
 #[path = "node/fixture.rs"]
 mod fixture;
+#[path = "node/ground.rs"]
+mod ground;
 #[path = "node/proxy.rs"]
 mod proxy;
 
 use ambit_api::zds::SocketRole;
-use fixture::{Node, POD_IP, Pod, VIP};
+use fixture::{Node, Pod, UID, VIP, node};
+use ground::POD_IP;
 use proxy::{Heard, Proxy};
 use serde_json::Value;
 
-const UID: &str = "uid-web";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_whose_application_has_our_port_stays_as_it_is() {
-    let Some(mut node) = Node::start().await else {
+    let Some((node, mut proxy)) = node(2).await else {
         return;
     };
-    let mut proxy = Proxy::connect(&node, Some(2)).await;
-    let pod = running(&mut node).await;
+    let pod = running(&node).await;
     // Routing and the other listeners are done when this one turns out to be taken.
     let taken = pod.listen(15008);
     node.namespace(true);
@@ -38,12 +38,11 @@ async fn a_pod_whose_application_has_our_port_stays_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_takes_no_more_programs_stays_as_it_is() {
-    let Some(mut node) = Node::start().await else {
+    let Some((node, mut proxy)) = node(2).await else {
         return;
     };
-    let mut proxy = Proxy::connect(&node, Some(2)).await;
     assert_eq!(proxy.heard().await, Heard::SnapshotSent);
-    let pod = running(&mut node).await;
+    let pod = running(&node).await;
     // Here the proxy has its listeners and the slots are full when the kernel refuses.
     let crowd = node.crowd(&pod);
     node.namespace(true);
@@ -58,10 +57,9 @@ async fn a_namespace_that_takes_no_more_programs_stays_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_pod_that_cannot_join_is_not_started() {
-    let Some(mut node) = Node::start().await else {
+    let Some((node, mut proxy)) = node(1).await else {
         return;
     };
-    let mut proxy = Proxy::connect(&node, Some(1)).await;
     node.namespace(true);
     let pod = node.pod("web");
     let crowd = node.crowd(&pod);
@@ -78,7 +76,7 @@ async fn a_new_pod_that_cannot_join_is_not_started() {
 }
 
 /// A pod that was started outside the mesh.
-async fn running(node: &mut Node) -> Pod {
+async fn running(node: &Node) -> Pod {
     node.namespace(false);
     let pod = node.pod("web");
     assert_eq!(node.cni("add", &pod).await.0, 200);
@@ -108,7 +106,7 @@ async fn as_before(node: &Node, pod: &Pod, own: usize) {
             && node.steer_pins().is_empty()
     })
     .await;
-    let elsewhere = node.listen_on_node().await;
+    let elsewhere = node.listen_on_node();
     let app = node.app_connects(pod, &elsewhere.local_addr().unwrap().to_string());
     let (_stream, peer) = elsewhere.accept().await.unwrap();
     assert_eq!(peer.ip().to_string(), POD_IP);

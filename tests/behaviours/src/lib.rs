@@ -4,6 +4,7 @@
 //! Never here: expectations.
 #![forbid(unsafe_code)]
 
+pub mod memory;
 pub mod town;
 
 use std::time::Duration;

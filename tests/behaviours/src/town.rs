@@ -5,7 +5,7 @@ use ambit_harness::client::TcpSummary;
 use ambit_harness::cluster::PodView;
 use ambit_harness::lab::{Daemon, DaemonKind};
 use ambit_harness::names::NodeNumber;
-use ambit_harness::{Families, Lab, until};
+use ambit_harness::{Families, Lab, LabBuilder, until};
 use anyhow::{Context, Result};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -49,15 +49,33 @@ pub async fn town() -> Result<Option<Town>> {
 /// # Errors
 /// What kept it from coming up.
 pub async fn town_of(families: Families, yaml: &str) -> Result<Option<Town>> {
+    town_with(yaml, |lab| lab.families(families)).await
+}
+
+/// A town whose controller has other settings.
+///
+/// # Errors
+/// What kept it from coming up.
+pub async fn town_set(settings: &[(&str, &str)]) -> Result<Option<Town>> {
+    let choose = |lab: LabBuilder| {
+        let set =
+            |lab: LabBuilder, (name, value): &(&str, &str)| lab.controller_setting(name, value);
+        settings.iter().fold(lab, set)
+    };
+    town_with(include_str!("town.yaml"), choose).await
+}
+
+async fn town_with(
+    yaml: &str,
+    choose: impl FnOnce(LabBuilder) -> LabBuilder,
+) -> Result<Option<Town>> {
     if !can_run() {
         return Ok(None);
     }
     let turn = TURN.lock().await;
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let lab = Lab::builder(&format!("town{count}-{}", std::process::id()))
-        .families(families)
-        .up()
-        .await?;
+    let lab = Lab::builder(&format!("town{count}-{}", std::process::id()));
+    let lab = choose(lab).up().await?;
     lab.apply("town", yaml)?;
     lab.pods_ready(SOON).await?;
     let town = Town { lab, _turn: turn };
@@ -98,11 +116,12 @@ impl Town {
     /// # Errors
     /// It does not.
     pub async fn works(&self, pod: &str) -> Result<()> {
-        let to = self.address(TOWN, pod)?;
         until(&format!("client reaches {pod}"), SOON, || async {
+            // A pod that is captured while it starts has its address a moment later.
+            let to = self.address(TOWN, pod).map_err(|e| format!("{e:#}"))?;
             match self.lab.tcp(TOWN, "client", to, &[]).await {
                 Ok(s) if s.completed == 1 => Ok(()),
-                other => Err(other),
+                other => Err(format!("{other:?}")),
             }
         })
         .await?;

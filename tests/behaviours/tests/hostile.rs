@@ -5,6 +5,8 @@
 mod attacker;
 #[path = "hostile/broken_streams.rs"]
 mod broken_streams;
+#[path = "hostile/callers.rs"]
+mod callers;
 #[path = "hostile/certificates.rs"]
 mod certificates;
 #[path = "hostile/connect.rs"]
@@ -15,6 +17,9 @@ mod control;
 mod frames;
 #[path = "hostile/siege.rs"]
 mod siege;
+#[path = "hostile/stand_in.rs"]
+#[allow(dead_code, reason = "shared with attacks on the waypoint")]
+mod stand_in;
 #[path = "hostile/tls.rs"]
 mod tls;
 #[path = "hostile/zds.rs"]

@@ -7,6 +7,8 @@ mod attacker;
 #[path = "hostile/certificates.rs"]
 #[allow(dead_code, reason = "shared with attacks on the node proxy")]
 mod certificates;
+#[path = "hostile_waypoint/control.rs"]
+mod control;
 #[path = "hostile/frames.rs"]
 #[allow(dead_code, reason = "shared with attacks on the node proxy")]
 mod frames;
@@ -19,5 +21,8 @@ mod siege;
 #[path = "routing/stage.rs"]
 #[allow(dead_code, reason = "shared with other tests of waypoints")]
 mod stage;
+#[path = "hostile/stand_in.rs"]
+#[allow(dead_code, reason = "shared with attacks on the node proxy")]
+mod stand_in;
 #[path = "hostile_waypoint/tunnels.rs"]
 mod tunnels;

@@ -1,5 +1,7 @@
 //! IPv6: clusters of both families, and of IPv6 alone.
 
+#[path = "ipv6/ingress.rs"]
+mod ingress;
 #[path = "ipv6/leaving.rs"]
 mod leaving;
 #[path = "ipv6/names.rs"]

@@ -14,6 +14,24 @@ fuzz!(object, |bytes| {
     }
 });
 
+fuzz!(overlay, |bytes| {
+    use ambit_index::overlay::{Overlaid, overlay};
+    let text = String::from_utf8_lossy(bytes);
+    let document = serde_json::json!({
+        "metadata": {"name": "w", "labels": {"gateway.istio.io/managed": "m"}},
+        "spec": {
+            "selector": {}, "ports": [{"port": 80}], "maxReplicas": 1,
+            "scaleTargetRef": {"kind": "Deployment", "name": "w"},
+            "template": {"spec": {"containers": [{"name": "waypoint", "env": [{"name": "A"}]}]}},
+        },
+    });
+    for kind in Overlaid::ALL {
+        if let Ok(merged) = overlay(kind, &document, &text) {
+            assert_eq!(merged["metadata"]["name"], "w");
+        }
+    }
+});
+
 fuzz!(directory_file, |bytes| {
     thread_local! {
         static DIR: tempfile::TempDir = tempfile::tempdir().expect("a scratch directory");
@@ -55,6 +73,10 @@ fuzz!(dns_question, |bytes| {
     }
 });
 
+fuzz!(dns_answer, |bytes| {
+    let _ = ambit_ztunnel::dns::message::resolved(bytes);
+});
+
 fuzz!(certificate, |bytes| {
     let der = rustls_pki_types::CertificateDer::from(bytes.to_vec());
     let _ = ambit_identity::verify::identity_of(&der);
@@ -62,4 +84,8 @@ fuzz!(certificate, |bytes| {
 
 fuzz!(trust_bundle, |bytes| {
     let _ = ambit_identity::bundle::TrustBundle::from_pem(bytes);
+    if let Ok(roots) = ambit_ca::roots::Roots::from_pem(&String::from_utf8_lossy(bytes)) {
+        let again = ambit_ca::roots::Roots::from_pem(&roots.pem());
+        assert_eq!(again.ok(), Some(roots));
+    }
 });

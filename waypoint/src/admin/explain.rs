@@ -303,7 +303,7 @@ fn endpoint(
     name: &ClusterName,
     rng: &mut impl Rng,
 ) -> Explanation {
-    let (cluster, members) = match endpoints::members(me, view, name) {
+    let (cluster, members) = match endpoints::members((me, view), name, None) {
         Ok(found) => found,
         Err(failure) => return answer.refuse(&failure),
     };

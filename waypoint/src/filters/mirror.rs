@@ -62,7 +62,7 @@ async fn copy(
     body: &Rc<Recording>,
 ) -> Option<()> {
     let received: Body = body.complete().await?;
-    let (target, active) = endpoints::choose(&worker.upstreams, cluster, &[]).ok()?;
+    let (target, active) = endpoints::choose(&worker.upstreams, (cluster, None), &[]).ok()?;
     let version = pool::Version::towards(&target, parts.version);
     line.write(&mut parts, version.in_message());
     let request = Request::from_parts(parts, received);

@@ -46,8 +46,9 @@ pub(crate) async fn run(attempt: Attempt<'_>, retry: Option<&Retry>) -> Result<S
     let mut number = 0;
     loop {
         let worker = &attempt.record.downstream.worker;
-        let (target, active) = endpoints::choose(&worker.upstreams, attempt.cluster, &tried)
-            .map_err(|failure| GaveUp {
+        let to = (attempt.cluster, attempt.record.downstream.dialled());
+        let (target, active) =
+            endpoints::choose(&worker.upstreams, to, &tried).map_err(|failure| GaveUp {
                 failure,
                 retried: false,
             })?;

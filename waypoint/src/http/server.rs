@@ -11,20 +11,25 @@ use crate::outcome::Malformed;
 use crate::stream_io::{ClientIn, ClientOut, StreamIo};
 use crate::upstream::pool::LocalExecutor;
 use crate::watch::{Overdue, Watch};
-use http::Version;
+use ambit_runtime::drain;
+use http::{HeaderValue, StatusCode, Version, header};
 use hyper::rt::Write;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Receive windows of HTTP/2.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// Who asks nothing for so long while we drain is not about to ask.
+const QUIET: Duration = Duration::from_secs(5);
 /// How long a client may take to read that it was too slow.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const TOO_SLOW: &[u8] =
@@ -52,7 +57,17 @@ pub(crate) async fn http1<I: ClientIn, O: ClientOut>(
             slot: slot.clone(),
             serving: begins.begin(),
         };
-        Box::pin(exchange::run(serving.clone(), asked, request))
+        let serving = serving.clone();
+        Box::pin(async move {
+            let mut response = exchange::run(serving.clone(), asked, request).await?;
+            if serving.worker.drain.begun().is_some()
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                let headers = response.headers_mut();
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -61,7 +76,7 @@ pub(crate) async fn http1<I: ClientIn, O: ClientOut>(
         .max_buf_size(limits.header_bytes as usize)
         .max_headers(limits.headers)
         .serve_connection(io, service);
-    let mut drain = downstream.worker.drain.clone();
+    let mut abandoned = pin!(abandoned(downstream.worker.drain.clone(), &watch));
     let mut overdue = pin!(watch.overdue(&limits));
     let mut told = false;
     let end = loop {
@@ -69,7 +84,7 @@ pub(crate) async fn http1<I: ClientIn, O: ClientOut>(
             biased;
             served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break End::Served(served),
             overdue = &mut overdue => break End::Overdue(overdue),
-            _ = drain.signalled(), if !told => {
+            () = &mut abandoned, if !told => {
                 Pin::new(&mut connection).graceful_shutdown();
                 told = true;
             }
@@ -92,6 +107,15 @@ pub(crate) async fn http1<I: ClientIn, O: ClientOut>(
         }
     }
     shut(parts.io).await;
+}
+
+/// Resolves during a drain once nothing was asked on the connection for a while. A client that is about
+/// to ask hears with the answer that the connection ends; closed at once, it could not know whether its
+/// request was taken.
+async fn abandoned(mut drain: drain::Watch, watch: &Watch) {
+    let deadline = drain.signalled().await.deadline;
+    let left = deadline.saturating_duration_since(Instant::now());
+    watch.quiet(QUIET.min(left / 2)).await;
 }
 
 /// Serves HTTP/2.

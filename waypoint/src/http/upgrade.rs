@@ -96,8 +96,8 @@ pub(crate) async fn run(
     );
     line.write(&mut parts, Version::HTTP_11);
     ask(&mut parts.headers, &protocol);
-    let (target, active) =
-        endpoints::choose(&worker.upstreams, &cluster.cluster, &[]).map_err(gave_up)?;
+    let to = (&cluster.cluster, record.downstream.dialled());
+    let (target, active) = endpoints::choose(&worker.upstreams, to, &[]).map_err(gave_up)?;
     record.endpoint(&target);
     let connected = connect(&worker.upstreams, &target, None).await;
     let io = connected

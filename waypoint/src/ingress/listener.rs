@@ -36,6 +36,7 @@ pub(super) async fn run(
                 continue;
             }
         };
+        worker.arrivals.count();
         let client = canonical(client);
         let Some(place) = places.take(client.ip()) else {
             worker.series.refused("connection-limit");

@@ -40,6 +40,7 @@ pub(super) async fn run(worker: Rc<Worker>, listener: TcpListener) {
         tunnels.reap();
         match accepted {
             Ok((tcp, peer)) => {
+                worker.arrivals.count();
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let (handshake, place) = match (handshakes.take(peer.ip()), open.take(peer.ip())) {
                     (Some(handshake), Some(place)) => (handshake, place),

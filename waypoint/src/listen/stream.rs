@@ -28,6 +28,7 @@ pub(super) async fn serve(
     (peer, identity): (SocketAddr, SpiffeId),
     incoming: Incoming,
 ) {
+    worker.arrivals.count();
     let authority = incoming.request.authority.clone();
     let found = worker
         .state

@@ -46,6 +46,7 @@ impl Handler for Subscriber {
             .resources
             .iter()
             .map(|r| (r.name.clone(), r.body.clone()));
+        let malformed = update.malformed.len();
         let update = Update {
             type_url: update.type_url.clone(),
             resources: resources.collect(),
@@ -53,7 +54,7 @@ impl Handler for Subscriber {
             first: update.first,
         };
         let rejected = self.writer.update(&update);
-        self.refused.inc_by(rejected.len() as u64);
+        self.refused.inc_by((rejected.len() + malformed) as u64);
         if self.state.load().is_complete() {
             self.synced.open();
         }

@@ -5,10 +5,11 @@
 
 use super::Upstreams;
 use super::balance::Active;
+use super::dialled::{self, is_kept};
 use super::direct;
 use crate::me::Me;
 use crate::outcome::Failure;
-use crate::state::View;
+use crate::state::{Names, View};
 use ambit_api::ports;
 use ambit_model::address::NetworkAddress;
 use ambit_model::ids::{ClusterName, SpiffeId, WorkloadUid};
@@ -17,7 +18,7 @@ use ambit_model::service::Service;
 use ambit_model::workload::{Health, TunnelProtocol, Workload};
 use ambit_routing::http::balance::{Candidate, Turn, pick};
 use ambit_routing::http::select::INVALID_BACKEND;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use thiserror::Error;
@@ -49,14 +50,15 @@ impl Target {
     }
 }
 
-/// Picks an endpoint and counts the request there until the guard is dropped.
+/// Picks an endpoint and counts the request there until the guard is dropped. `dialled`: the address that
+/// the client did, which some services keep.
 pub(crate) fn choose(
     upstreams: &Upstreams,
-    name: &ClusterName,
+    (name, dialled): (&ClusterName, Option<SocketAddr>),
     tried: &[WorkloadUid],
 ) -> Result<(Target, Active), Failure> {
     let view = upstreams.state.load();
-    let (cluster, members) = members(&upstreams.me, &view, name)?;
+    let (cluster, members) = members((&upstreams.me, &view), name, dialled)?;
     let mut balance = upstreams.balance.borrow_mut();
     let mut targets: SmallVec<[(Arc<Workload>, SocketAddr); 16]> = SmallVec::new();
     let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
@@ -134,6 +136,12 @@ pub(crate) enum Unusable {
     /// It is a waypoint that cannot be reached by HBONE.
     #[error("it takes no tunnel")]
     NoTunnel,
+    /// The service keeps the address dialled, and that is not one of its own.
+    #[error("the address that was dialled is not the service's")]
+    NotDialled,
+    /// It has only a name, and that has no address now.
+    #[error("its name does not resolve")]
+    Unresolved,
     /// It has no address of a family that the service has.
     #[error("it has no address of the service's family")]
     NoAddress,
@@ -141,9 +149,9 @@ pub(crate) enum Unusable {
 
 /// A cluster and its endpoints.
 pub(crate) fn members(
-    me: &Me,
-    view: &View,
+    (me, view): (&Me, &View),
     name: &ClusterName,
+    dialled: Option<SocketAddr>,
 ) -> Result<(Arc<Cluster>, SmallVec<[Member; 16]>), Failure> {
     if let Some(to) = direct::address(name) {
         return the_pod(me, view, to);
@@ -153,30 +161,37 @@ pub(crate) fn members(
         _ => Failure::NoCluster,
     })?;
     let service = view.mesh.service(&cluster.service).map(AsRef::as_ref);
+    if let Some(service) = service.filter(|s| cluster.authority.is_none() && is_kept(s)) {
+        let only = dialled::member((me, view), service, dialled);
+        return Ok((cluster.clone(), std::iter::once(only).collect()));
+    }
     let endpoints = view.endpoints(name).map_or(&[][..], |e| &e.endpoints);
-    let members = endpoints.iter().map(|endpoint| {
+    let mut members = SmallVec::new();
+    for endpoint in endpoints {
         let unusable = |why| Member::Unusable {
             uid: endpoint.workload.clone(),
             why,
         };
         let Some(workload) = view.mesh.workload(&endpoint.workload) else {
-            return unusable(Unusable::Unknown);
+            members.push(unusable(Unusable::Unknown));
+            continue;
         };
         // Nobody but a waypoint that proves itself may be asked for another's address.
         if cluster.authority.is_some() && !is_tunnelled(workload) {
-            return unusable(Unusable::NoTunnel);
+            members.push(unusable(Unusable::NoTunnel));
+            continue;
         }
         let service = service.filter(|_| cluster.authority.is_none());
-        match address(me, workload, service) {
-            Ok(ip) => Member::Usable {
+        match addresses(me, view.names(), workload, service) {
+            Ok(ips) => members.extend(ips.into_iter().map(|ip| Member::Usable {
                 workload: workload.clone(),
                 address: SocketAddr::new(ip, endpoint.target_port),
                 weight: endpoint.weight,
-            },
-            Err(why) => unusable(why),
+            })),
+            Err(why) => members.push(unusable(why)),
         }
-    });
-    Ok((cluster.clone(), members.collect()))
+    }
+    Ok((cluster.clone(), members))
 }
 
 /// A pod that was addressed itself: whether it is ready is its caller's concern.
@@ -197,7 +212,13 @@ fn the_pod(
     Ok((cluster, std::iter::once(only).collect()))
 }
 
-fn address(me: &Me, workload: &Workload, service: Option<&Service>) -> Result<IpAddr, Unusable> {
+/// The address of a workload, or all those of its name. Never empty.
+fn addresses(
+    me: &Me,
+    names: &Names,
+    workload: &Workload,
+    service: Option<&Service>,
+) -> Result<SmallVec<[IpAddr; 1]>, Unusable> {
     let any_health = service.is_some_and(|s| s.load_balancing.allow_unhealthy);
     if workload.health != Health::Healthy && !any_health {
         return Err(Unusable::Unhealthy);
@@ -206,8 +227,16 @@ fn address(me: &Me, workload: &Workload, service: Option<&Service>) -> Result<Ip
         return Err(Unusable::OtherNetwork);
     }
     let allowed = |ip: &&IpAddr| service.is_none_or(|s| s.ip_families.allows(**ip));
+    if workload.addresses.is_empty() && !workload.hostname.is_empty() {
+        let known = names.of(&workload.hostname);
+        let usable: SmallVec<[IpAddr; 1]> = known.iter().filter(allowed).copied().collect();
+        return match usable.is_empty() {
+            true => Err(Unusable::Unresolved),
+            false => Ok(usable),
+        };
+    }
     let found = workload.addresses.iter().find(allowed);
-    found.copied().ok_or(Unusable::NoAddress)
+    found.map(|ip| smallvec![*ip]).ok_or(Unusable::NoAddress)
 }
 
 /// Whether a workload is reached in a tunnel.

@@ -3,9 +3,10 @@
 //! time and come back when its response has been read; HTTP/2 connections carry many, one dial at a
 //! time per endpoint.
 //! Owns: idle and shared connections. A request that a stale connection never sent is repeated on
-//! another at once; one that may have been sent is not.
+//! another at once; one that may have been sent is only if that cannot matter (`again`).
 
 use super::Upstreams;
+use super::again::Again;
 use super::connect::{Beneath, UpstreamIo, connect};
 use super::endpoints::Target;
 use crate::message::body::Body;
@@ -169,9 +170,15 @@ async fn send1(
     mut request: Request<Body>,
 ) -> Result<Answered, SendFailure> {
     let key = Key::of(target);
+    let mut fresh = false;
     loop {
-        let idle = upstreams.http.take(&key);
+        let idle = if fresh {
+            None
+        } else {
+            upstreams.http.take(&key)
+        };
         let reused = idle.is_some();
+        let again = if reused { Again::of(&request) } else { None };
         let mut sender = match idle {
             Some(sender) => sender,
             None => handshake1(upstreams, target)
@@ -188,7 +195,14 @@ async fn send1(
             }
             Err(mut failed) => match failed.take_message() {
                 Some(unsent) if reused => request = unsent,
-                unsent => return Err(classify(&failed, unsent.is_some())),
+                unsent => match (classify(&failed, unsent.is_some()), again) {
+                    // The server gave it up while the request was on its way.
+                    (SendFailure::Reset | SendFailure::Unsent, Some(again)) => {
+                        request = again.request();
+                        fresh = true;
+                    }
+                    (failure, _) => return Err(failure),
+                },
             },
         }
     }

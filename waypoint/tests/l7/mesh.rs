@@ -135,6 +135,7 @@ impl Mesh {
             access_log: AccessLog::new(Format::Plain, sink),
             drain: watch,
             any: Ipv4Addr::LOCALHOST.into(),
+            arrivals: ambit_waypoint::leaving::Arrivals::default(),
             listening: Readiness::new().gate("listeners"),
             seed: 42,
         };

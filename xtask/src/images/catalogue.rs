@@ -67,8 +67,77 @@ impl Recipe {
 const UNPRIVILEGED: &str = "1337:1337";
 /// Who runs samples.
 const SAMPLE: &str = "1000:1000";
+/// What busybox is called by in the image of curl.
+const APPLETS: &[&str] = &[
+    "awk",
+    "base64",
+    "basename",
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "diff",
+    "dirname",
+    "du",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "free",
+    "grep",
+    "gunzip",
+    "gzip",
+    "head",
+    "hostname",
+    "id",
+    "ip",
+    "kill",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "nc",
+    "netstat",
+    "nslookup",
+    "ping",
+    "printf",
+    "ps",
+    "pwd",
+    "rm",
+    "sed",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "timeout",
+    "top",
+    "touch",
+    "tr",
+    "true",
+    "uniq",
+    "vi",
+    "wc",
+    "wget",
+    "which",
+    "whoami",
+    "xargs",
+    "yes",
+];
 /// Versions of bookinfo's images that public manifests have named.
 const BOOKINFO_TAGS: [&str; 3] = ["1.20.1", "1.20.2", "1.20.3"];
+/// Services whose public images hold curl, which guides run there.
+const WITH_CURL: [&str; 2] = ["reviews", "ratings"];
 /// Where they and `helloworld` are kept.
 const SAMPLE_HUBS: [&str; 2] = ["docker.io/istio", "registry.istio.io/release"];
 
@@ -158,6 +227,15 @@ fn plugin() -> Program {
     }
 }
 
+/// Installed on this machine.
+fn machine(file: &'static str, to: &'static str) -> Program {
+    Program {
+        source: Source::Machine,
+        file,
+        to,
+    }
+}
+
 fn sample(
     name: String,
     references: Vec<String>,
@@ -197,7 +275,12 @@ fn bookinfo() -> Vec<Recipe> {
                 })
                 .collect();
             let name = format!("bookinfo-{service}-{version}");
+            let mut programs = vec![own("ambit-bookinfo", "bookinfo")];
+            if WITH_CURL.contains(&service) {
+                programs.push(machine("curl", "usr/bin"));
+            }
             recipes.push(Recipe {
+                programs,
                 entrypoint: vec!["/usr/local/bin/bookinfo", role],
                 environment: vec![("SERVICE_VERSION", version)],
                 ports: vec![9080],
@@ -238,6 +321,8 @@ fn httpbin() -> Recipe {
     ];
     Recipe {
         entrypoint: vec!["/usr/local/bin/httpbin"],
+        // Manifests for the older of the two start it by the name of its server.
+        links: vec![("usr/local/bin/gunicorn".to_owned(), "httpbin".to_owned())],
         // Port 80 needs it on most nodes; told to be another user, it serves 8080 only.
         user: "0:0",
         ports: vec![80, 8080],
@@ -272,22 +357,13 @@ fn curl() -> Recipe {
         "docker.io/curlimages/curl:8.16.0",
         "docker.io/curlimages/curl:8.5.0",
     ];
-    let machine = |file, to| Program {
-        source: Source::Machine,
-        file,
-        to,
-    };
-    let applets = [
-        "cat", "env", "false", "getent", "grep", "head", "hostname", "ls", "nc", "nslookup", "ps",
-        "sh", "sleep", "true", "wget", "wc",
-    ];
     Recipe {
         name: "curl".to_owned(),
         group: "samples",
         description: "curl and a shell, for trying things out in a test cluster",
         references: references.map(str::to_owned).to_vec(),
         programs: vec![machine("curl", "usr/bin"), machine("busybox", "bin")],
-        links: applets
+        links: APPLETS
             .iter()
             .map(|name| (format!("bin/{name}"), "busybox".to_owned()))
             .collect(),

@@ -4,6 +4,7 @@
 //! is no loop. Deadline: 5 s; a datagram is sent again once.
 
 use super::message::{self, Question, Transport};
+use crate::names::Resolved;
 use crate::pod::Pod;
 use ambit_net::socket::{DialError, DialSpec, ListenError, ListenSpec};
 use hickory_proto::rr::RecordType;
@@ -38,6 +39,15 @@ pub enum ForwardError {
         /// Which.
         server: IpAddr,
     },
+    /// It answers that it cannot.
+    #[error("nameserver {server} refused to answer")]
+    Refused {
+        /// Which.
+        server: IpAddr,
+    },
+    /// What should be resolved is no name.
+    #[error("not a name")]
+    NoName,
     /// No nameserver is configured.
     #[error("no nameserver is configured")]
     NoServer,
@@ -65,29 +75,61 @@ pub async fn forward(
     }
 }
 
-/// Addresses of a hostname, from the first nameserver; IPv4 first.
+/// Addresses of a hostname, from the first nameserver that answers; IPv4 first.
 ///
 /// # Errors
-/// See [`ForwardError`]. A name without addresses gives an empty list.
+/// Of the last one, see [`ForwardError`]. A name without addresses gives an empty list.
 pub async fn resolve(
     pod: &Pod,
     servers: &[IpAddr],
     hostname: &str,
-) -> Result<Vec<IpAddr>, ForwardError> {
-    let server = *servers.first().ok_or(ForwardError::NoServer)?;
-    let mut found = Vec::new();
-    for kind in [RecordType::A, RecordType::AAAA] {
-        let absolute = format!("{}.", hostname.trim_end_matches('.'));
-        let Some(bytes) = message::query(rand::random(), &absolute, kind) else {
-            continue;
-        };
-        let Some(question) = Question::decode(&bytes) else {
-            continue;
-        };
-        let answer = forward(pod, server, (&question, &bytes), Transport::Udp).await?;
-        found.extend(message::addresses(&answer));
+) -> Result<Resolved, ForwardError> {
+    let absolute = format!("{}.", hostname.trim_end_matches('.'));
+    let mut last = ForwardError::NoServer;
+    for server in servers {
+        let ask = |kind| ask(pod, *server, (&absolute, kind));
+        match tokio::join!(ask(RecordType::A), ask(RecordType::AAAA)) {
+            (Ok(v4), Ok(v6)) => return Ok(join(v4, v6)),
+            // A server that knows one family only is enough.
+            (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.addresses.is_empty() => {
+                return Ok(some);
+            }
+            (Err(error), _) | (_, Err(error)) => last = error,
+        }
     }
-    Ok(found)
+    Err(last)
+}
+
+/// What a caller says who has waited long enough.
+pub fn too_late(servers: &[IpAddr]) -> ForwardError {
+    match servers.first() {
+        Some(server) => ForwardError::Timeout { server: *server },
+        None => ForwardError::NoServer,
+    }
+}
+
+async fn ask(
+    pod: &Pod,
+    server: IpAddr,
+    (name, kind): (&str, RecordType),
+) -> Result<Resolved, ForwardError> {
+    let bytes = message::query(rand::random(), name, kind);
+    let question = bytes.as_deref().and_then(Question::decode);
+    let (Some(bytes), Some(question)) = (bytes, question) else {
+        return Err(ForwardError::NoName);
+    };
+    let answer = forward(pod, server, (&question, &bytes), Transport::Udp).await?;
+    message::resolved(&answer).ok_or(ForwardError::Refused { server })
+}
+
+fn join(mut v4: Resolved, v6: Resolved) -> Resolved {
+    v4.ttl = match (v4.addresses.is_empty(), v6.addresses.is_empty()) {
+        (false, true) => v4.ttl,
+        (true, false) => v6.ttl,
+        _ => v4.ttl.min(v6.ttl),
+    };
+    v4.addresses.extend(v6.addresses);
+    v4
 }
 
 async fn udp(

@@ -3,10 +3,12 @@
 //! Spec: RFC 1035 section 4, RFC 6891.
 
 use super::lookup::Found;
+use crate::names::Resolved;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Time to live of our answers, seconds.
 const TTL: u32 = 30;
@@ -138,20 +140,27 @@ pub fn query(id: u16, name: &str, kind: RecordType) -> Option<Vec<u8>> {
     message.to_vec().ok()
 }
 
-/// The addresses in an answer; none if it does not decode.
-pub fn addresses(bytes: &[u8]) -> Vec<IpAddr> {
-    let Ok(message) = Message::from_vec(bytes) else {
-        return Vec::new();
-    };
-    let ips = message
-        .answers
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::A(a) => Some(IpAddr::V4(a.0)),
-            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-            _ => None,
-        });
-    ips.collect()
+/// The addresses in an answer and how long they hold; `None` if it does not decode or the server failed.
+pub fn resolved(bytes: &[u8]) -> Option<Resolved> {
+    let message = Message::from_vec(bytes).ok()?;
+    let code = message.metadata.response_code;
+    if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        return None;
+    }
+    let (mut addresses, mut ttl) = (Vec::new(), u32::MAX);
+    for record in &message.answers {
+        // An alias holds no longer than its own record.
+        ttl = ttl.min(record.ttl);
+        match &record.data {
+            RData::A(a) => addresses.push(IpAddr::V4(a.0)),
+            RData::AAAA(aaaa) => addresses.push(IpAddr::V6(aaaa.0)),
+            _ => {}
+        }
+    }
+    Some(Resolved {
+        addresses,
+        ttl: Duration::from_secs(ttl.into()),
+    })
 }
 
 #[cfg(test)]
@@ -177,7 +186,11 @@ mod tests {
         let reply = Message::from_vec(&bytes).unwrap();
         assert!(reply.metadata.authoritative && reply.metadata.recursion_available);
         assert_eq!((reply.metadata.id, reply.answers[0].ttl), (7, TTL));
-        assert_eq!(addresses(&bytes).len(), 2);
+        let answered = resolved(&bytes).unwrap();
+        assert_eq!(answered.addresses.len(), 2);
+        assert_eq!(answered.ttl, Duration::from_secs(TTL.into()));
+        let failed = question.server_failure().unwrap();
+        assert!(resolved(&failed).is_none());
         assert!(question.is_answered_by(&bytes));
         assert!(!super::tests::question("other.").is_answered_by(&bytes));
     }
@@ -203,7 +216,7 @@ mod tests {
         let reply = Message::from_vec(&bytes).unwrap();
         assert!(reply.metadata.truncation && reply.answers.is_empty() && bytes.len() <= 512);
         let bytes = question.answer(&found(200), Transport::Tcp).unwrap();
-        assert_eq!(addresses(&bytes).len(), 200);
+        assert_eq!(resolved(&bytes).unwrap().addresses.len(), 200);
     }
 
     #[test]
@@ -225,7 +238,7 @@ mod tests {
         for seed in 0..=255u8 {
             let noise: Vec<u8> = (0..64).map(|i: u8| i.wrapping_mul(seed) ^ seed).collect();
             let _ = Question::decode(&noise);
-            let _ = addresses(&noise);
+            let _ = resolved(&noise);
         }
     }
 }

@@ -234,6 +234,14 @@ impl Pool {
         states.collect()
     }
 
+    /// Lets go tunnels that show another certificate than `svid`, or check peers by other roots: their
+    /// streams go on, and whoever keeps one for later is told by its [`super::TunnelLife`].
+    pub fn keep_only(&self, svid: &Arc<Svid>) {
+        for slot in self.inner.slots.borrow_mut().values_mut() {
+            slot.tunnels.retain(|tunnel| shows(tunnel, svid));
+        }
+    }
+
     /// Lets go all tunnels from one pod (see [`TunnelKey::from`]); their streams go on.
     pub fn forget(&self, from: u64) {
         self.inner
@@ -256,7 +264,7 @@ impl Inner {
     fn reserve(&self, key: &TunnelKey, svid: &Arc<Svid>) -> Option<Permit> {
         let mut slots = self.slots.borrow_mut();
         let tunnels = &mut slots.get_mut(key)?.tunnels;
-        tunnels.retain(|t| t.takes_streams() && Arc::ptr_eq(t.svid(), svid));
+        tunnels.retain(|t| shows(t, svid) && t.takes_streams());
         tunnels.iter().min_by_key(|t| t.streams())?.reserve()
     }
 
@@ -278,6 +286,15 @@ impl Inner {
         });
         self.count(|s| s.idle_releases += released as u64);
     }
+}
+
+/// Whether the tunnel was made with this certificate; one that was not gets no more streams.
+fn shows(tunnel: &Tunnel, svid: &Arc<Svid>) -> bool {
+    let same = Arc::ptr_eq(tunnel.svid(), svid);
+    if !same {
+        tunnel.retire();
+    }
+    same
 }
 
 async fn establish<T, E>(

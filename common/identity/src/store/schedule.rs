@@ -1,6 +1,7 @@
 //! The table of identities and the one loop that asks the authority.
-//! In: joins, leaves and time. Out: requests, and changes of the watched states.
+//! In: joins, leaves, published roots and time. Out: requests, and changes of the watched states.
 
+use super::published::Published;
 use super::{CertState, Priority, SecretSnapshot, Shared, StoreConfig};
 use crate::authority::{Authority, CaError, obtain};
 use crate::rotate;
@@ -20,9 +21,9 @@ pub(super) struct Table {
     entries: BTreeMap<SpiffeId, Entry>,
     /// Tells an identity that was forgotten and came back from the one a late reply is for.
     generations: u64,
-    /// What the authority is verified by, once it was known.
-    trust: Option<String>,
-    /// How often that was another.
+    /// What the authority publishes, once it was known.
+    published: Option<Published>,
+    /// How often another root came first, or a certificate of ours was of none.
     authorities: u64,
 }
 
@@ -37,6 +38,8 @@ struct Entry {
     /// When the certificate ends.
     expires: Option<Instant>,
     failures: u32,
+    /// How often in a row a certificate came that is not of the root that is published first.
+    behind: u32,
 }
 
 /// A request to be made.
@@ -65,6 +68,7 @@ impl Table {
             due: Some(Instant::now()),
             expires: None,
             failures: 0,
+            behind: 0,
         };
         self.entries.insert(id.clone(), entry);
         receiver
@@ -143,22 +147,49 @@ impl Table {
         }
     }
 
-    /// Takes over what the authority is verified by. When that is another than before, every certificate
-    /// is renewed now: the old ones are valid, but not for peers that have new ones.
-    fn trust(&mut self, trust: String, now: Instant) {
-        let changed = self.trust.as_ref().is_some_and(|known| *known != trust);
-        self.trust = Some(trust);
-        if !changed {
+    /// Takes over what the authority publishes. Certificates in use get the roots for the next handshakes.
+    /// When another root comes first, or one of ours is of none of them, certificates are renewed now: the
+    /// old ones are valid, but not for all peers, or not for long.
+    fn trust(&mut self, pem: String, now: Instant) {
+        let known = self.published.as_ref();
+        if known.is_some_and(|known| known.pem() == pem) {
             return;
         }
-        info!(
-            identities = self.entries.len(),
-            "the authority is another one: certificates are renewed"
-        );
-        self.authorities += 1;
+        let next = Published::read(pem);
+        if let Some(error) = next.error() {
+            warn!(error = %Chain(error), "published roots cannot be used, the last ones stay");
+            // Remembered, so that it is said once; what it said before still counts.
+            self.published = Some(next.after(self.published.take()));
+            return;
+        }
+        let leads_anew = known.is_some_and(|known| known.leads_otherwise(&next));
+        let mut renew = leads_anew;
         for entry in self.entries.values_mut() {
-            if let Some(due) = &mut entry.due {
-                *due = now;
+            let Some(svid) = entry.state.borrow().svid.clone() else {
+                continue;
+            };
+            if let Some(trusting) = next.replacing(&svid) {
+                let svid = Arc::new(svid.trusting(trusting));
+                entry.state.send_modify(|state| state.svid = Some(svid));
+            }
+            renew |= known.is_some() && !next.knows(&svid);
+        }
+        if known.is_some() {
+            info!(
+                roots = next.len(),
+                renew,
+                identities = self.entries.len(),
+                "published roots changed"
+            );
+        }
+        self.published = Some(next);
+        if renew {
+            self.authorities += 1;
+            for entry in self.entries.values_mut() {
+                entry.behind = 0;
+                if let Some(due) = &mut entry.due {
+                    *due = now;
+                }
             }
         }
     }
@@ -172,7 +203,20 @@ impl Table {
         }
         match result {
             Ok(svid) => {
+                let (svid, leads) = match &self.published {
+                    Some(published) => published.joined(svid),
+                    None => (svid, true),
+                };
                 entry.renewed(svid, now);
+                entry.behind = if leads {
+                    0
+                } else {
+                    entry.behind.saturating_add(1)
+                };
+                if let Some(wait) = rotate::behind(entry.behind) {
+                    // One of several authorities that has not followed yet.
+                    entry.due = entry.due.map(|due| due.min(now + wait));
+                }
                 if fetch.authorities != self.authorities {
                     // It may be the former authority's.
                     entry.due = Some(now + MINIMAL_WAIT);
@@ -209,9 +253,9 @@ impl Entry {
     }
 }
 
-/// How often is looked whether the authority is verified by something else. A kubelet takes a minute to
-/// bring a changed ConfigMap to a pod.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often is looked at what the authority publishes. A kubelet takes a minute or two to bring a changed
+/// ConfigMap to a pod.
+const LOOK: Duration = Duration::from_secs(2);
 /// Shortest time between two requests for one identity.
 const MINIMAL_WAIT: Duration = Duration::from_millis(200);
 

@@ -240,7 +240,9 @@ async fn another_authority_gives_new_certificates_at_once_and_the_old_ones_serve
     let trust = |pem: Option<&str>| {
         *bench.authority.trust.lock().unwrap() = pem.map(str::to_owned);
     };
-    trust(Some("one"));
+    let root = || InProcessCa::new("another").unwrap().root_pem().to_owned();
+    let (one, two, three) = (bench.authority.ca.root_pem().to_owned(), root(), root());
+    trust(Some(&one));
     bench.authority.gate.add_permits(2);
     let leases = [1, 2].map(|n| bench.store.lease(&id(n), Priority::Warmup));
     let first = leases[0].svid(LONG).await.unwrap();
@@ -250,23 +252,23 @@ async fn another_authority_gives_new_certificates_at_once_and_the_old_ones_serve
     }
     let start = Instant::now();
     // A file that is being written is no other authority.
-    for pem in [Some("one"), None, Some("one")] {
+    for pem in [Some(one.as_str()), None, Some("half"), Some(&one)] {
         trust(pem);
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert!(bench.asked.try_recv().is_err(), "{pem:?}");
     }
-    trust(Some("two"));
+    trust(Some(&two));
     for _ in 0..2 {
         bench.asked.recv().await.unwrap();
     }
     assert!(
-        start.elapsed() < Duration::from_secs(110),
+        start.elapsed() < Duration::from_secs(140),
         "{:?}",
         start.elapsed()
     );
     assert!(Arc::ptr_eq(&leases[0].current().unwrap(), &first));
     // Changed again while requests run: their replies may be of either.
-    trust(Some("three"));
+    trust(Some(&three));
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(bench.asked.try_recv().is_err());
     bench.open();
@@ -277,4 +279,50 @@ async fn another_authority_gives_new_certificates_at_once_and_the_old_ones_serve
     again.sort();
     assert_eq!(again, [id(1), id(2)]);
     assert!(!Arc::ptr_eq(&leases[0].svid(LONG).await.unwrap(), &first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn published_roots_are_used_at_once_and_another_first_one_renews() {
+    let mut bench = bench();
+    bench.open();
+    let trust = |pems: &[&str]| {
+        *bench.authority.trust.lock().unwrap() = Some(pems.concat());
+    };
+    let (ours, other) = (
+        bench.authority.ca.root_pem().to_owned(),
+        InProcessCa::new("another").unwrap().root_pem().to_owned(),
+    );
+    trust(&[&ours]);
+    let mut lease = bench.store.lease(&id(1), Priority::Warmup);
+    let first = lease.svid(LONG).await.unwrap();
+    bench.asked.recv().await.unwrap();
+    lease.state();
+
+    // Announced: the same certificate, more roots.
+    lease.state.mark_unchanged();
+    trust(&[&ours, &other]);
+    lease.changed().await.unwrap();
+    let both = lease.current().unwrap();
+    assert_eq!(both.bundle().roots().len(), 2);
+    assert_eq!(both.serial(), first.serial());
+    assert!(bench.asked.try_recv().is_err(), "nothing to renew");
+
+    // Another leads, and this authority has not followed: it is asked again, a few times.
+    trust(&[&other, &ours]);
+    let start = Instant::now();
+    for _ in 0..6 {
+        bench.asked.recv().await.unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_secs(400));
+    assert_eq!(lease.svid(LONG).await.unwrap().bundle().roots().len(), 2);
+
+    // What is withdrawn is not trusted by certificates in use either.
+    trust(&[&ours, &other]);
+    bench.asked.recv().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    trust(&[&ours]);
+    while lease.current().unwrap().bundle().roots().len() != 1 {
+        lease.changed().await.unwrap();
+    }
+    assert!(bench.asked.try_recv().is_err());
 }

@@ -254,7 +254,9 @@ fn best(kind: &Kind) -> &'static str {
     kind.versions().first().copied().unwrap_or("v1")
 }
 
-async fn answer<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Cause> {
+pub(super) async fn answer<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Cause> {
     match timeout(DEADLINE, request).await {
         Ok(done) => done.map_err(Cause::Api),
         Err(_) => Err(Cause::Deadline),
@@ -270,7 +272,11 @@ fn key(kind: &Kind, object: &DynamicObject) -> ObjectKey {
     )
 }
 
-fn read(kind: &Kind, resource: &ApiResource, object: DynamicObject) -> (ObjectKey, Content) {
+pub(super) fn read(
+    kind: &Kind,
+    resource: &ApiResource,
+    object: DynamicObject,
+) -> (ObjectKey, Content) {
     let key = key(kind, &object);
     let content = match document(kind, resource, object) {
         Ok(value) => judge(value),

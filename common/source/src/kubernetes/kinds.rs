@@ -6,8 +6,11 @@ use kube::api::{ApiResource, GroupVersionKind};
 /// What to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kinds {
-    /// Every kind Ambit reads, of all namespaces: what the controller needs.
+    /// Every kind Ambit reads but ConfigMaps, of all namespaces.
     Mesh,
+    /// The same, and those ConfigMaps that Gateways name or that are class defaults in this namespace: what
+    /// the controller needs.
+    MeshAndOverlays(String),
     /// Pods bound to the node of this name, and all namespaces: what an agent needs.
     Node(String),
 }
@@ -27,7 +30,10 @@ impl Kinds {
             fields: None,
         };
         match self {
-            Self::Mesh => Kind::KNOWN.iter().map(all).collect(),
+            Self::Mesh | Self::MeshAndOverlays(_) => {
+                let known = Kind::KNOWN.iter();
+                known.filter(|k| **k != Kind::ConfigMap).map(all).collect()
+            }
             Self::Node(name) => vec![
                 all(&Kind::Namespace),
                 Target {

@@ -38,6 +38,9 @@ pub(super) fn trim(kind: &Kind, object: &mut Map<String, Value>) {
             keep(map(object, "spec"), &NODE_SPEC);
             keep(map(object, "status"), &NODE_STATUS);
         }
+        Kind::ConfigMap => {
+            object.retain(|key, _| key == "metadata" || key == "data" || is_type(key))
+        }
         Kind::ServiceAccount => object.retain(|key, _| key == "metadata" || is_type(key)),
         _ => {}
     }

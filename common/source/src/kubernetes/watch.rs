@@ -1,11 +1,13 @@
 //! Watching an API server: one feed per kind, joined into batches.
 
 use super::catalog::{Catalog, News};
+use super::config_maps::{ConfigMaps, Named};
 use super::crds;
 use super::feed::Feed;
 use super::kinds::{Kinds, definition, is_custom};
 use crate::Batch;
 use crate::watch::{Batches, Watch, WatchError};
+use ambit_crds::Kind;
 use ambit_runtime::tasks::TaskGroup;
 use futures::future::BoxFuture;
 use kube::Client;
@@ -26,6 +28,8 @@ const QUEUE: usize = 1024;
 struct ClusterWatch {
     news: mpsc::Receiver<News>,
     catalog: Catalog,
+    /// ConfigMaps to read, if any are.
+    named: Option<Named>,
     feeds: TaskGroup,
     /// First news not yet settled.
     unsettled: Option<Instant>,
@@ -37,13 +41,30 @@ pub fn watch(client: Client, kinds: Kinds) -> Watch {
     let targets = kinds.targets();
     let (news, receiver) = mpsc::channel(QUEUE);
     let (touch, touched) = watch::channel(0);
-    let catalog = Catalog::new(targets.iter().map(|target| target.kind.clone()));
+    let overlays = match &kinds {
+        Kinds::MeshAndOverlays(namespace) => Some(namespace.clone()),
+        Kinds::Mesh | Kinds::Node(_) => None,
+    };
+    let listed = targets.iter().map(|target| target.kind.clone());
+    let catalog = Catalog::new(listed.chain(overlays.is_some().then_some(Kind::ConfigMap)));
     let custom = targets.iter().map(|target| &target.kind);
     let custom: BTreeSet<String> = custom.filter(|k| is_custom(k)).map(definition).collect();
     let mut feeds = TaskGroup::new("watches");
     if !custom.is_empty() {
         feeds.spawn("definitions", crds::run(client.clone(), custom, touch));
     }
+    let named = overlays.map(|namespace| {
+        let (named, names) = Named::new();
+        let maps = ConfigMaps {
+            client: client.clone(),
+            namespace,
+            news: news.clone(),
+            names,
+            denied: false,
+        };
+        feeds.spawn("overlays", maps.run());
+        named
+    });
     for target in targets {
         let feed = Feed {
             client: client.clone(),
@@ -56,6 +77,7 @@ pub fn watch(client: Client, kinds: Kinds) -> Watch {
     Watch::new(ClusterWatch {
         news: receiver,
         catalog,
+        named,
         feeds,
         unsettled: None,
     })
@@ -103,6 +125,9 @@ impl ClusterWatch {
     }
 
     fn note(&mut self, news: News) {
+        if let Some(named) = &mut self.named {
+            named.note(&news);
+        }
         self.catalog.note(news);
         self.unsettled.get_or_insert_with(Instant::now);
     }

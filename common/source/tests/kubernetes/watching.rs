@@ -63,6 +63,32 @@ async fn the_first_batch_is_everything_and_then_comes_what_changes() {
 }
 
 #[tokio::test]
+async fn config_maps_are_read_only_where_a_gateway_names_them() {
+    let api = Api::new();
+    api.install("gateway.networking.k8s.io/v1", "gateways");
+    let map = |name: &str, text: &str| {
+        let mut object = named("n", name);
+        object["data"] = json!({ "deployment": text });
+        object
+    };
+    api.put("api/v1/configmaps", map("opts", "one"));
+    api.put("api/v1/configmaps", map("secret", "two"));
+    let mut naming = gateway("g");
+    naming["spec"]["infrastructure"] =
+        json!({"parametersRef": {"group": "", "kind": "ConfigMap", "name": "opts"}});
+    api.put(GATEWAYS, naming);
+    let kinds = Kinds::MeshAndOverlays("istio-system".to_owned());
+    let mut watch = watch(api.client(), kinds);
+    let first = changes(&mut watch, 2).await;
+    assert_eq!(first, ["+ConfigMap n/opts", "+Gateway n/g"]);
+    api.put("api/v1/configmaps", map("opts", "three"));
+    assert_eq!(changes(&mut watch, 1).await, ["+ConfigMap n/opts"]);
+    api.put(GATEWAYS, gateway("g"));
+    let then = changes(&mut watch, 2).await;
+    assert_eq!(then, ["+Gateway n/g", "-ConfigMap n/opts"]);
+}
+
+#[tokio::test]
 async fn a_kind_is_watched_as_soon_as_it_is_installed_and_forgotten_when_it_goes() {
     let api = Api::new();
     let mut watch = watch(api.client(), Kinds::Mesh);

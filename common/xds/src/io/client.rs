@@ -6,7 +6,7 @@
 use crate::io::server::MAX_MESSAGE;
 use crate::stub::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::wire::client_state::{ClientState, Rejection, Update};
-use ambit_api::discovery::{DeltaDiscoveryRequest, Node};
+use ambit_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
 use ambit_runtime::causes::causes;
 use bytes::Bytes;
 use rand::Rng;
@@ -36,6 +36,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(15);
 /// ACKs waiting for the stream: one per type and the first requests.
 const QUEUE: usize = 32;
+/// What is counted in place of the type of a response that was not asked for.
+const UNASKED: &str = "other";
 
 /// Where roots come from.
 #[derive(Clone, Debug)]
@@ -74,7 +76,7 @@ pub trait Handler: Send {
 /// Counts for the metrics `istio_xds_*`.
 #[derive(Debug, Default)]
 pub struct ClientCounters {
-    /// Messages received, by type URL.
+    /// Messages received, by type URL; those of types that were not asked for as `other`.
     pub messages: Mutex<BTreeMap<String, u64>>,
     /// Bytes received, by type URL.
     pub bytes: Mutex<BTreeMap<String, u64>>,
@@ -211,10 +213,14 @@ where
         .into_inner();
     info!(address = config.address, "xds stream opened");
     while let Some(response) = responses.message().await.map_err(broke)? {
-        count(counters, &response);
+        let size = size(&response);
         let Some((update, nonce)) = state.on_response(response) else {
+            // Whatever it says it is: names of others' choosing would make series without end.
+            count(counters, UNASKED, size);
+            debug!("a response of a type that was not asked for is ignored");
             continue;
         };
+        count(counters, &update.type_url, size);
         let rejections = handler.apply(&update);
         for r in update.malformed.iter().chain(&rejections) {
             warn!(
@@ -241,19 +247,21 @@ async fn send(
         .map_err(|_| broke("the stream takes no requests"))
 }
 
-fn count(counters: &ClientCounters, response: &ambit_api::discovery::DeltaDiscoveryResponse) {
-    let size: usize = response
+fn size(response: &DeltaDiscoveryResponse) -> u64 {
+    let bodies = response
         .resources
         .iter()
-        .filter_map(|r| r.resource.as_ref())
-        .map(|any| any.value.len())
-        .sum();
+        .filter_map(|r| r.resource.as_ref());
+    bodies.map(|any| any.value.len() as u64).sum()
+}
+
+fn count(counters: &ClientCounters, type_url: &str, size: u64) {
     let add = |map: &Mutex<BTreeMap<String, u64>>, n: u64| {
         let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-        *map.entry(response.type_url.clone()).or_default() += n;
+        *map.entry(type_url.to_owned()).or_default() += n;
     };
     add(&counters.messages, 1);
-    add(&counters.bytes, size as u64);
+    add(&counters.bytes, size);
 }
 
 fn endpoint(config: &ClientConfig) -> Result<Endpoint, StreamError> {

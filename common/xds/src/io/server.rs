@@ -3,23 +3,28 @@
 //! Owns: nothing but the list of live streams. Must not: serve an unauthorized caller.
 
 use super::auth::{Authorizer, Denied};
+use super::body::{Piecewise, Slot};
 use super::client::is_malformed;
+use super::turns::{Turn, Turns};
 use crate::caller::Caller;
 use crate::resource_set::ResourceSet;
 use crate::stub::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
-use crate::wire::server_state::{Event, ServerState};
+use crate::wire::server_state::{Event, ProtocolError, ServerState};
 use ambit_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use ambit_runtime::drain;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, OptionFuture};
 use rand::Rng;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::Empty;
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
 /// Largest message in either direction.
@@ -28,6 +33,10 @@ pub const MAX_MESSAGE: usize = 200 << 20;
 const QUEUE: usize = 8;
 /// How long a caller may take to say who it is.
 const AUTHORIZE: Duration = Duration::from_secs(10);
+/// How long a client may leave responses unread while it asks for more.
+const READ: Duration = Duration::from_secs(30);
+/// Characters of a client's own words that are logged.
+const WORDS: usize = 1024;
 
 /// A stream ends after this long, so that its caller authenticates again.
 const LONGEST_STREAM: Duration = Duration::from_secs(30 * 60);
@@ -52,7 +61,7 @@ pub struct ServerCounters {
     pub pushes: Mutex<BTreeMap<String, u64>>,
     /// Responses refused by clients, by type URL.
     pub rejects: Mutex<BTreeMap<String, u64>>,
-    /// Callers turned away, those with messages that cannot be read among them.
+    /// Callers turned away, those with messages that cannot be read or asked for too much among them.
     pub denied: AtomicU64,
     /// Streams that ended because a message of the client could not be read.
     pub malformed: AtomicU64,
@@ -66,6 +75,7 @@ pub struct Server {
     streams: Arc<Mutex<BTreeMap<u64, StreamStatus>>>,
     counters: Arc<ServerCounters>,
     next_stream: Arc<AtomicU64>,
+    turns: Turns,
     drain: drain::Watch,
 }
 
@@ -82,15 +92,17 @@ impl Server {
             streams: Arc::default(),
             counters: Arc::default(),
             next_stream: Arc::default(),
+            turns: Turns::default(),
             drain,
         }
     }
 
-    /// The tonic service, with message limits set.
-    pub fn into_service(self) -> AggregatedDiscoveryServiceServer<impl AggregatedDiscoveryService> {
-        AggregatedDiscoveryServiceServer::new(self)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE)
+    /// The gRPC service, with message limits set.
+    pub fn into_service(
+        self,
+    ) -> Piecewise<AggregatedDiscoveryServiceServer<impl AggregatedDiscoveryService>> {
+        let service = AggregatedDiscoveryServiceServer::new(self);
+        Piecewise(service.max_decoding_message_size(MAX_MESSAGE))
     }
 
     /// Live streams.
@@ -111,7 +123,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for Server {
-    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+    /// What is said goes another way: see [`Piecewise`].
+    type DeltaAggregatedResourcesStream = Empty<Result<DeltaDiscoveryResponse, Status>>;
 
     async fn delta_aggregated_resources(
         &self,
@@ -145,6 +158,7 @@ impl AggregatedDiscoveryService for Server {
             server: self.clone(),
             state: ServerState::new(caller),
             node_id: String::new(),
+            turn: None,
             sender,
         };
         // The stream owns its task: it ends when the client goes, when the queue's other end is
@@ -154,7 +168,9 @@ impl AggregatedDiscoveryService for Server {
             reason = "ends with the gRPC stream that started it"
         )]
         tokio::spawn(stream.serve(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let mut answer = Response::new(tokio_stream::empty());
+        answer.extensions_mut().insert(Slot::new(receiver));
+        Ok(answer)
     }
 }
 
@@ -163,6 +179,8 @@ struct Stream {
     server: Server,
     state: ServerState,
     node_id: String,
+    /// While an answer with everything is on its way.
+    turn: Option<Turn>,
     sender: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
 }
 
@@ -173,12 +191,23 @@ impl Stream {
         let age = LONGEST_STREAM.mul_f64(rand::rng().random_range(0.9..1.1));
         let end = tokio::time::Instant::now() + age;
         info!(caller = %self.state.caller(), "xds stream opened");
+        let mut waiting: Option<BoxFuture<'static, Turn>> = None;
         loop {
             let set = sets.borrow_and_update().clone();
-            if self.push(&set).await.is_err() {
+            if self.must_wait(&set) {
+                let turns = self.server.turns.clone();
+                waiting.get_or_insert_with(|| turns.next().boxed());
+            } else if self.push(&set).await.is_err() {
                 break;
             }
+            drop(set);
+            let turn_ends = self.turn.as_ref().map_or(end, |turn| turn.end);
             tokio::select! {
+                Some(turn) = OptionFuture::from(waiting.as_mut()) => {
+                    waiting = None;
+                    self.turn = Some(turn);
+                }
+                () = tokio::time::sleep_until(turn_ends), if self.turn.is_some() => self.turn = None,
                 request = requests.message() => match request {
                     Ok(Some(request)) => {
                         if !self.take(request).await { break }
@@ -198,13 +227,19 @@ impl Stream {
         info!(caller = %self.state.caller(), node_id = self.node_id, "xds stream closed");
     }
 
+    /// Whether the next response needs a turn first.
+    fn must_wait(&self, set: &ResourceSet) -> bool {
+        self.turn.is_none() && Turns::needed(self.state.whole(set))
+    }
+
     /// Sends all that is due.
     async fn push(&mut self, set: &Arc<ResourceSet>) -> Result<(), ()> {
         while let Some(response) = self.state.next_response(set) {
             *lock(&self.server.counters.pushes)
                 .entry(response.type_url.clone())
                 .or_default() += 1;
-            self.sender.send(Ok(response)).await.map_err(drop)?;
+            let sent = self.sender.send_timeout(Ok(response), READ).await;
+            sent.map_err(|error| self.unread(&error))?;
         }
         self.publish();
         Ok(())
@@ -222,18 +257,40 @@ impl Stream {
                 *lock(&self.server.counters.rejects)
                     .entry(type_url.clone())
                     .or_default() += 1;
-                warn!(caller = %self.state.caller(), type_url, error = reason, "xds resources refused by client");
+                let error: String = reason.chars().take(WORDS).collect();
+                warn!(caller = %self.state.caller(), type_url, error, "xds resources refused by client");
                 true
             }
-            Ok(_) => true,
+            Ok(_) => {
+                if self.state.is_answered() {
+                    self.turn = None;
+                }
+                true
+            }
             Err(error) => {
-                warn!(caller = %self.state.caller(), %error, "xds stream ended");
-                let status = Status::permission_denied(error.to_string());
-                // The client may be gone already.
-                let _ = self.sender.send(Err(status)).await;
+                self.server.counters.denied.fetch_add(1, Ordering::Relaxed);
+                warn!(caller = %self.state.caller(), node_id = self.node_id, %error, "xds stream ended");
+                let code = match error {
+                    ProtocolError::NotServed { .. } => Code::PermissionDenied,
+                    ProtocolError::TooManyNames { .. } => Code::ResourceExhausted,
+                };
+                self.last_words(Status::new(code, error.to_string())).await;
                 false
             }
         }
+    }
+
+    /// The client went away, or does not read what it asks for.
+    fn unread(&self, error: &SendTimeoutError<Result<DeltaDiscoveryResponse, Status>>) {
+        if let SendTimeoutError::Timeout(_) = error {
+            let caller = self.state.caller();
+            warn!(%caller, node_id = self.node_id, "xds stream ended: the client reads no responses");
+        }
+    }
+
+    /// Tells the client why its stream ends, if it is there and reads.
+    async fn last_words(&self, status: Status) {
+        let _ = self.sender.send_timeout(Err(status), READ).await;
     }
 
     /// The client went away, or said something that is no request.
@@ -252,9 +309,8 @@ impl Stream {
             error = status.message(),
             "xds stream ended: a message of the client cannot be read"
         );
-        let answer = Status::invalid_argument("the message cannot be read");
-        // The client may be gone already.
-        let _ = self.sender.send(Err(answer)).await;
+        self.last_words(Status::invalid_argument("the message cannot be read"))
+            .await;
     }
 
     fn publish(&self) {

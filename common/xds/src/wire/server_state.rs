@@ -183,6 +183,26 @@ impl ServerState {
         None
     }
 
+    /// How many resources the next response would have if it is the first of a type, else 0: that one
+    /// holds everything.
+    pub fn whole(&self, set: &ResourceSet) -> usize {
+        for type_url in ORDER {
+            match self.types.get(type_url) {
+                Some(state) if state.unanswered.is_some() => return 0,
+                Some(state) if state.sent.is_none() && state.subscription.is_wildcard() => {
+                    return set.count(type_url);
+                }
+                _ => {}
+            }
+        }
+        0
+    }
+
+    /// Whether a response is on its way.
+    pub fn is_answered(&self) -> bool {
+        self.types.values().all(|state| state.unanswered.is_none())
+    }
+
     fn number(
         &mut self,
         type_url: &str,

@@ -1,69 +1,113 @@
 //! Keys and certificates in the CA directory: read, made on first use, renewed near their end.
 //! A key file is only ever written with mode 0600, beside its final name, and then renamed.
 
+use super::SelfSigned;
 use super::error::OpenError;
-use super::material::{Material, Pem, ROOT_LIFETIME, content, end, key, one, root};
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use super::material::Pem;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub(super) fn open(dir: &Path, trust_domain: &str, now: SystemTime) -> Result<Material, OpenError> {
-    if dir.join("ca-key.pem").exists() {
-        plugged(dir)
-    } else {
-        self_signed(dir, trust_domain, now)
+/// Link that a kubelet turns to the next version of a mounted Secret, all files at once.
+const VERSION: &str = "..data";
+
+/// The authority in `dir`: plugged in, else self-signed, which is made on first use.
+pub(super) fn load(dir: &Path, form: &SelfSigned<'_>, now: SystemTime) -> Result<Pem, OpenError> {
+    match plugged(dir)? {
+        Some(pem) => Ok(pem),
+        None => self_signed(dir, form, now),
     }
 }
 
-fn plugged(dir: &Path) -> Result<Material, OpenError> {
-    let optional = |name: &str| {
-        let path = dir.join(name);
-        if path.exists() {
-            read(&path)
-        } else {
-            Ok(String::new())
-        }
+/// The plugged-in authority in `dir`, under Istio's names or those of a TLS Secret; `None` when there is no
+/// key in it.
+pub(super) fn plugged(dir: &Path) -> Result<Option<Pem>, OpenError> {
+    // One version throughout, also when it is replaced while we read.
+    let dir = match fs::canonicalize(dir.join(VERSION)) {
+        Ok(version) => version,
+        Err(_) => dir.to_owned(),
     };
-    let pem = Pem {
-        ca_cert: read(&dir.join("ca-cert.pem"))?,
-        ca_key: read(&dir.join("ca-key.pem"))?,
-        cert_chain: optional("cert-chain.pem")?,
-        root_cert: read(&dir.join("root-cert.pem"))?,
+    let there = |name: &str| Some(dir.join(name)).filter(|path| path.exists());
+    if let Some(key) = there("ca-key.pem") {
+        let optional = |name: &str| there(name).map_or(Ok(String::new()), |path| read(&path));
+        return Ok(Some(Pem {
+            ca_cert: read(&dir.join("ca-cert.pem"))?,
+            ca_key: read(&key)?,
+            cert_chain: optional("cert-chain.pem")?,
+            root_cert: read(&dir.join("root-cert.pem"))?,
+        }));
+    }
+    let Some(key) = there("tls.key") else {
+        return Ok(None);
     };
-    Material::new(dir, &pem)
+    let chain = read(&dir.join("tls.crt"))?;
+    Ok(Some(Pem {
+        ca_cert: chain.clone(),
+        ca_key: read(&key)?,
+        cert_chain: chain,
+        root_cert: read(&dir.join("ca.crt"))?,
+    }))
 }
 
-fn self_signed(dir: &Path, trust_domain: &str, now: SystemTime) -> Result<Material, OpenError> {
+fn self_signed(dir: &Path, form: &SelfSigned<'_>, now: SystemTime) -> Result<Pem, OpenError> {
     fs::create_dir_all(dir).map_err(|source| OpenError::Write {
         path: dir.to_owned(),
         source,
     })?;
-    let (cert_path, key_path) = (dir.join("root-cert.pem"), dir.join("root-key.pem"));
-    let key = if key_path.exists() {
-        key(&key_path, &read(&key_path)?)?
-    } else {
-        let made =
-            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| content(&key_path, &e))?;
-        write(&key_path, made.serialize_pem().as_bytes(), 0o600)?;
-        made
+    let (cert, key) = parts(dir);
+    let pem = match (key.exists(), cert.exists()) {
+        (true, true) => Pem::of_root(read(&cert)?, read(&key)?),
+        (true, false) => Pem::of_key(form, read(&key)?, now)?,
+        (false, _) => Pem::self_signed(form, now)?,
     };
-    let make = || {
-        let made = root(&cert_path, trust_domain, &key, now)?;
-        write(&cert_path, made.as_bytes(), 0o644)?;
-        Ok::<_, OpenError>(made)
-    };
-    let mut roots = match cert_path.exists() {
-        true => read(&cert_path)?,
-        false => make()?,
-    };
-    // The key stays, so leaves signed before the renewal still verify.
-    if end(&cert_path, &one(&cert_path, &roots)?)? < now + ROOT_LIFETIME / 5 {
-        roots = make()?;
+    if !key.exists() {
+        write(&key, pem.ca_key.as_bytes(), 0o600)?;
     }
-    Material::of_root(&cert_path, &roots, key)
+    match pem.renewed(form, now)? {
+        Some(renewed) => write(&cert, renewed.ca_cert.as_bytes(), 0o644).map(|()| renewed),
+        None if cert.exists() => Ok(pem),
+        None => write(&cert, pem.ca_cert.as_bytes(), 0o644).map(|()| pem),
+    }
+}
+
+fn parts(dir: &Path) -> (PathBuf, PathBuf) {
+    (dir.join("root-cert.pem"), dir.join("root-key.pem"))
+}
+
+/// Where the roots are that proxies of a directory's mesh trust.
+pub(super) fn published(dir: &Path) -> PathBuf {
+    dir.join("published/root-cert.pem")
+}
+
+/// The published roots and since when they are; `None` when there are none yet.
+pub(super) fn read_published(dir: &Path) -> Result<Option<(String, SystemTime)>, OpenError> {
+    let path = published(dir);
+    let failed = |source| OpenError::Read {
+        path: path.clone(),
+        source,
+    };
+    match fs::metadata(&path) {
+        Ok(meta) => {
+            let since = meta.modified().map_err(failed)?;
+            Ok(Some((read(&path)?, since)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Publishes roots.
+pub(super) fn publish(dir: &Path, pem: &str) -> Result<(), OpenError> {
+    let path = published(dir);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|source| OpenError::Write {
+            path: parent.to_owned(),
+            source,
+        })?;
+    }
+    write(&path, pem.as_bytes(), 0o644)
 }
 
 fn read(path: &Path) -> Result<String, OpenError> {

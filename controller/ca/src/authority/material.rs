@@ -1,9 +1,8 @@
 //! What an authority is made of, out of PEM. Pure; paths only name things in errors.
 
 use super::error::OpenError;
-use super::{BACKDATE, serial, set_validity};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use super::{BACKDATE, SelfSigned, serial, set_validity};
+use crate::roots::{Roots, pem_of};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
@@ -11,11 +10,9 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-/// Ten years.
-pub(super) const ROOT_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// An authority as Istio's secrets hold it, each part PEM.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -35,16 +32,63 @@ impl Pem {
     ///
     /// # Errors
     /// When no key can be made.
-    pub fn self_signed(trust_domain: &str, now: SystemTime) -> Result<Self, OpenError> {
+    pub fn self_signed(form: &SelfSigned<'_>, now: SystemTime) -> Result<Self, OpenError> {
         let path = Path::new("a new root");
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| content(path, &e))?;
-        let cert = root(path, trust_domain, &key, now)?;
-        Ok(Self {
+        let cert = root(path, form, &key, now)?;
+        Ok(Self::of_root(cert, key.serialize_pem()))
+    }
+
+    /// A self-signed root of a key that is there.
+    pub(super) fn of_key(
+        form: &SelfSigned<'_>,
+        ca_key: String,
+        now: SystemTime,
+    ) -> Result<Self, OpenError> {
+        let path = Path::new("the self-signed root");
+        let made = root(path, form, &key(path, &ca_key)?, now)?;
+        Ok(Self::of_root(made, ca_key))
+    }
+
+    /// A root that signs by itself.
+    pub(super) fn of_root(cert: String, ca_key: String) -> Self {
+        Self {
             ca_cert: cert.clone(),
-            ca_key: key.serialize_pem(),
+            ca_key,
             cert_chain: String::new(),
             root_cert: cert,
-        })
+        }
+    }
+
+    /// Whether the signing certificate is the root, and the only one.
+    pub fn is_self_signed(&self) -> bool {
+        let root = self.root_cert.trim();
+        root.is_empty() || root == self.ca_cert.trim()
+    }
+
+    /// A self-signed root with the same key and a new life, when little is left of the present one's.
+    /// Leaves of before verify under it as well.
+    ///
+    /// # Errors
+    /// When a part cannot be read or the root not be signed.
+    pub fn renewed(
+        &self,
+        form: &SelfSigned<'_>,
+        now: SystemTime,
+    ) -> Result<Option<Self>, OpenError> {
+        let path = Path::new("the self-signed root");
+        let der = one(path, &self.ca_cert)?;
+        let cert = parse(path, &der)?;
+        let seconds = |t: i64| Duration::from_secs(u64::try_from(t).unwrap_or(0));
+        let from = UNIX_EPOCH + seconds(cert.validity().not_before.timestamp());
+        let until = UNIX_EPOCH + seconds(cert.validity().not_after.timestamp());
+        let life = until.duration_since(from).unwrap_or_default();
+        let left = until.duration_since(now).unwrap_or_default();
+        if left > life.mul_f64(f64::from(form.grace_percent.min(100)) / 100.0) {
+            return Ok(None);
+        }
+        let made = root(path, form, &key(path, &self.ca_key)?, now)?;
+        Ok(Some(Self::of_root(made, self.ca_key.clone())))
     }
 }
 
@@ -57,9 +101,13 @@ impl std::fmt::Debug for Pem {
 
 /// What an authority is made of.
 pub(super) struct Material {
-    pub(super) issuer: Issuer<'static, KeyPair>,
-    pub(super) intermediates: Vec<String>,
-    pub(super) roots: String,
+    pub(super) issuer: Arc<Issuer<'static, KeyPair>>,
+    /// The certificate that signs, and those above it that were given, roots too.
+    pub(super) signing: Vec<CertificateDer<'static>>,
+    /// Those that are sent along: without roots.
+    pub(super) above: Vec<CertificateDer<'static>>,
+    pub(super) roots: Roots,
+    /// End of the first of them that ends.
     pub(super) not_after: SystemTime,
 }
 
@@ -79,41 +127,36 @@ impl Material {
             }
         }
         let roots = match pem.root_cert.trim().is_empty() {
-            true => pem.ca_cert.clone(),
-            false => pem.root_cert.clone(),
+            true => &pem.ca_cert,
+            false => &pem.root_cert,
         };
-        let root_ders = all(&place.join("root-cert.pem"), &roots)?;
-        // Chain files often end with the root, which goes into the last element of a reply instead.
-        chain.retain(|der| !root_ders.contains(der));
+        let roots =
+            Roots::from_pem(roots).map_err(|e| content(&place.join("root-cert.pem"), &e))?;
         let mut not_after = end(&path, &signing)?;
         for der in &chain {
             not_after = not_after.min(end(&chain_path, der)?);
         }
+        // Chain files often end with the root, which goes into the last element of a reply instead.
+        let above = chain.iter().filter(|der| !roots.contains(der));
         Ok(Self {
-            issuer: issuer(&path, &signing, key)?,
-            intermediates: chain.iter().map(pem_of).collect(),
+            issuer: Arc::new(issuer(&path, &signing, key)?),
+            above: above.cloned().collect(),
+            signing: chain,
             roots,
             not_after,
         })
     }
 
-    /// A root that signs itself. `path` names it in errors.
-    pub(super) fn of_root(path: &Path, roots: &str, key: KeyPair) -> Result<Self, OpenError> {
-        let der = one(path, roots)?;
-        check_pair(path, &der, &key)?;
-        Ok(Self {
-            not_after: end(path, &der)?,
-            issuer: issuer(path, &der, key)?,
-            intermediates: Vec::new(),
-            roots: roots.to_owned(),
-        })
+    /// Those that are sent along, PEM, one each.
+    pub(super) fn intermediates(&self) -> Vec<String> {
+        self.above.iter().map(pem_of).collect()
     }
 }
 
 /// A root certificate of this key.
 pub(super) fn root(
     path: &Path,
-    trust_domain: &str,
+    form: &SelfSigned<'_>,
     key: &KeyPair,
     now: SystemTime,
 ) -> Result<String, OpenError> {
@@ -121,8 +164,8 @@ pub(super) fn root(
     params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
-        .push(DnType::OrganizationName, trust_domain);
-    set_validity(&mut params, now - BACKDATE, now + ROOT_LIFETIME);
+        .push(DnType::OrganizationName, form.trust_domain);
+    set_validity(&mut params, now - BACKDATE, now + form.lifetime);
     params.serial_number = Some(serial());
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -187,21 +230,6 @@ fn all(path: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, OpenError
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|e| content(path, &format!("{e:?}")))
-}
-
-/// One certificate as PEM (RFC 7468).
-fn pem_of(der: &CertificateDer<'static>) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = encoded.as_str();
-    while !rest.is_empty() {
-        let (line, tail) = rest.split_at(rest.len().min(64));
-        out.push_str(line);
-        out.push('\n');
-        rest = tail;
-    }
-    out.push_str("-----END CERTIFICATE-----\n");
-    out
 }
 
 pub(super) fn content(path: &Path, what: &dyn ToString) -> OpenError {

@@ -15,7 +15,19 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn open(dir: &Path, now: u64) -> Authority {
-    Authority::open(dir, "cluster.local", Lifetimes::default(), at(now)).unwrap()
+    try_open(dir, now).unwrap()
+}
+
+fn try_open(dir: &Path, now: u64) -> Result<Authority, OpenError> {
+    Authority::open(dir, &SelfSigned::of("cluster.local"), &terms(now))
+}
+
+fn terms(now: u64) -> Terms<'static> {
+    Terms {
+        trust_domain: "cluster.local",
+        lifetimes: Lifetimes::default(),
+        now: at(now),
+    }
 }
 
 fn request(sans: &[&str]) -> String {
@@ -102,41 +114,188 @@ fn the_root_is_kept_and_renewed_with_the_same_key() {
     assert_eq!(old.public_key().raw, new.public_key().raw);
 }
 
+/// A root, and an authority below it.
+struct TwoLevels {
+    root: super::Pem,
+    key: KeyPair,
+    intermediate: String,
+}
+
+impl TwoLevels {
+    fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let root = super::Pem::self_signed(&SelfSigned::of("cluster.local"), at(NOW)).unwrap();
+        let root_key = KeyPair::from_pem(&root.ca_key).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&root.ca_cert, root_key).unwrap();
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::default();
+        set_validity(&mut params, at(NOW), at(NOW + 7200));
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        change(&mut params);
+        let intermediate = params.signed_by(&key, &issuer).unwrap().pem();
+        Self {
+            root,
+            key,
+            intermediate,
+        }
+    }
+
+    fn pem(&self) -> super::Pem {
+        super::Pem {
+            ca_cert: self.intermediate.clone(),
+            ca_key: self.key.serialize_pem(),
+            cert_chain: self.intermediate.clone() + &self.root.ca_cert,
+            root_cert: self.root.ca_cert.clone(),
+        }
+    }
+}
+
+fn from_pem(pem: &super::Pem, now: u64) -> Result<Authority, OpenError> {
+    Authority::from_pem(Path::new("cacerts"), pem, &terms(now))
+}
+
 #[test]
 fn plugged_certificates_give_leaf_intermediate_root() {
-    let source = tempfile::tempdir().unwrap();
-    open(source.path(), NOW);
-    let read = |name: &str| fs::read_to_string(source.path().join(name)).unwrap();
-    let root_key = KeyPair::from_pem(&read("root-key.pem")).unwrap();
-    let root = Issuer::from_ca_cert_pem(&read("root-cert.pem"), root_key).unwrap();
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    let mut params = CertificateParams::default();
-    set_validity(&mut params, at(NOW), at(NOW + 7200));
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-    let intermediate = params.signed_by(&key, &root).unwrap().pem();
-
+    let two = TwoLevels::new(|_| {});
     let dir = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
-    put("ca-key.pem", key.serialize_pem());
-    put("ca-cert.pem", intermediate.clone());
-    put("cert-chain.pem", intermediate + &read("root-cert.pem"));
-    put("root-cert.pem", read("root-cert.pem"));
-    let ca = open(dir.path(), NOW);
-    let id = SpiffeId::new("cluster.local", "default", "web");
-    let key = csr::public_key(&request(&[])).unwrap();
-    let signed = ca.sign(&id, &key, Duration::ZERO, at(NOW)).unwrap();
-    assert_eq!(signed.chain.len(), 3);
-    assert_eq!(signed.not_after, at(NOW + 7200));
-    let (leaf, above) = (parse(&signed.chain[0]), parse(&signed.chain[1]));
-    let above = above.parse_x509().unwrap();
-    leaf.parse_x509()
-        .unwrap()
-        .verify_signature(Some(above.public_key()))
-        .unwrap();
+    let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let pem = two.pem();
+    put("tls.key", &pem.ca_key);
+    put("tls.crt", &pem.cert_chain);
+    put("ca.crt", &pem.root_cert);
+    let other_names = open(dir.path(), NOW);
+    // As a kubelet mounts a Secret; the names of Istio come first.
+    fs::create_dir(dir.path().join("..one")).unwrap();
+    std::os::unix::fs::symlink("..one", dir.path().join("..data")).unwrap();
+    put("..one/ca-key.pem", &pem.ca_key);
+    put("..one/ca-cert.pem", &pem.ca_cert);
+    put("..one/cert-chain.pem", &pem.cert_chain);
+    put("..one/root-cert.pem", &pem.root_cert);
+    for ca in [open(dir.path(), NOW), other_names] {
+        let id = SpiffeId::new("cluster.local", "default", "web");
+        let key = csr::public_key(&request(&[])).unwrap();
+        let signed = ca.sign(&id, &key, Duration::ZERO, at(NOW)).unwrap();
+        assert_eq!(signed.chain.len(), 3);
+        assert_eq!(signed.chain[2], pem.root_cert);
+        assert_eq!(signed.not_after, at(NOW + 7200));
+        let (leaf, above) = (parse(&signed.chain[0]), parse(&signed.chain[1]));
+        let above = above.parse_x509().unwrap();
+        leaf.parse_x509()
+            .unwrap()
+            .verify_signature(Some(above.public_key()))
+            .unwrap();
+    }
+}
 
-    put("ca-key.pem", KeyPair::generate().unwrap().serialize_pem());
-    let other = Authority::open(dir.path(), "cluster.local", Lifetimes::default(), at(NOW));
-    assert!(matches!(other, Err(OpenError::Content { .. })));
+#[test]
+fn a_set_that_peers_would_not_believe_is_refused_by_name() {
+    let good = TwoLevels::new(|_| {}).pem();
+    assert!(from_pem(&good, NOW).is_ok());
+    let another = TwoLevels::new(|_| {}).pem();
+    let with = |change: &dyn Fn(&mut super::Pem)| {
+        let mut pem = good.clone();
+        change(&mut pem);
+        pem
+    };
+    let of = |change: fn(&mut CertificateParams)| TwoLevels::new(change).pem();
+    for (what, pem, now, part, reason) in [
+        (
+            "a key of somebody else",
+            with(&|p| p.ca_key.clone_from(&another.ca_key)),
+            NOW,
+            "ca-cert.pem",
+            "not its own",
+        ),
+        (
+            "a root that did not sign it",
+            with(&|p| p.root_cert.clone_from(&another.root_cert)),
+            NOW,
+            "root-cert.pem",
+            "no root in it signs",
+        ),
+        (
+            "half a file",
+            with(&|p| p.root_cert.truncate(200)),
+            NOW,
+            "root-cert.pem",
+            "",
+        ),
+        (
+            "no certificate",
+            with(&|p| p.ca_cert.clear()),
+            NOW,
+            "ca-cert.pem",
+            "no certificate",
+        ),
+        ("over", good.clone(), NOW + 7200, "ca-cert.pem", "expired"),
+        (
+            "to come",
+            good.clone(),
+            NOW - 60,
+            "root-cert.pem",
+            "NotValidYet",
+        ),
+        (
+            "a leaf",
+            of(|p| p.is_ca = rcgen::IsCa::ExplicitNoCa),
+            NOW,
+            "ca-cert.pem",
+            "not a certificate authority's",
+        ),
+        (
+            "another trust domain",
+            of(|p| {
+                let uri = "spiffe://other.example".try_into().unwrap();
+                p.subject_alt_names = vec![SanType::URI(uri)];
+            }),
+            NOW,
+            "ca-cert.pem",
+            "other.example",
+        ),
+    ] {
+        match from_pem(&pem, now).map(|_| ()) {
+            Err(OpenError::Content { path, what: said }) => {
+                assert!(path.ends_with(part), "{what}: {path:?} {said}");
+                assert!(said.contains(reason), "{what}: {said}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    let ours = of(|p| {
+        let uri = "spiffe://cluster.local".try_into().unwrap();
+        p.subject_alt_names = vec![SanType::URI(uri)];
+    });
+    assert!(from_pem(&ours, NOW).is_ok());
+}
+
+#[test]
+fn the_root_that_signs_comes_first_and_others_are_sent_along() {
+    let (old, new) = (TwoLevels::new(|_| {}).pem(), TwoLevels::new(|_| {}).pem());
+    let mut both = new.clone();
+    both.root_cert = old.root_cert.clone() + &new.root_cert;
+    let ca = from_pem(&both, NOW).unwrap();
+    assert_eq!(ca.roots_pem(), new.root_cert.clone() + &old.root_cert);
+    let alone = from_pem(&new, NOW).unwrap();
+    let published = from_pem(&old, NOW).unwrap().roots().clone();
+    let sent = alone.publishing(&published);
+    assert_eq!(
+        sent.roots_pem(),
+        old.root_cert + &new.root_cert,
+        "what signs is always sent along"
+    );
+}
+
+#[test]
+fn what_is_published_is_remembered_with_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(read_published(dir.path()).unwrap(), None);
+    let roots = open(dir.path(), NOW).roots().clone();
+    let before = SystemTime::now() - Duration::from_secs(1);
+    publish(dir.path(), &roots).unwrap();
+    let there = read_published(dir.path()).unwrap().unwrap();
+    assert_eq!(there.roots, roots);
+    assert!(there.since > before);
+    fs::write(published_file(dir.path()), "no").unwrap();
+    assert!(read_published(dir.path()).is_err());
 }
 
 #[test]

@@ -151,7 +151,26 @@ pub struct Infrastructure {
     /// Added to generated objects.
     pub annotations: BTreeMap<String, String>,
     /// Overlay of generated objects.
-    pub parameters_ref: Option<Value>,
+    pub parameters_ref: Option<ParametersRef>,
+}
+
+/// `infrastructure.parametersRef`: an object of the Gateway's own namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ParametersRef {
+    /// Group; empty for the core group.
+    pub group: String,
+    /// Kind; `ConfigMap` is read.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ParametersRef {
+    /// Whether it names a ConfigMap.
+    pub fn is_config_map(&self) -> bool {
+        self.group.is_empty() && self.kind == "ConfigMap"
+    }
 }
 
 /// `status`, the part that is read.

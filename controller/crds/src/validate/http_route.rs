@@ -12,6 +12,7 @@ const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+const ISTIO_GROUP: &str = "networking.istio.io";
 
 pub(super) fn check(spec: &HttpRouteSpec, report: &mut Report) {
     for (i, parent) in spec.parent_refs.iter().enumerate() {
@@ -21,7 +22,7 @@ pub(super) fn check(spec: &HttpRouteSpec, report: &mut Report) {
         let kind = parent.kind.as_deref().unwrap_or("Gateway");
         if !matches!(
             (group, kind),
-            (GATEWAY_GROUP, "Gateway") | ("" | "core", "Service")
+            (GATEWAY_GROUP, "Gateway") | ("" | "core", "Service") | (ISTIO_GROUP, "ServiceEntry")
         ) {
             let reason = format!(
                 "`{}` of group `{}` is not supported yet",
@@ -355,7 +356,10 @@ fn check_backend(backend: &BackendRef, path: &str, report: &mut Report) {
     report.required(format_args!("{path}.name"), backend.name.is_empty());
     let group = backend.group.as_deref().unwrap_or("");
     let kind = backend.kind.as_deref().unwrap_or("Service");
-    if !matches!((group, kind), ("" | "core", "Service")) {
+    if !matches!(
+        (group, kind),
+        ("" | "core", "Service") | (ISTIO_GROUP, "Hostname")
+    ) {
         let reason = format!(
             "`{}` of group `{}` is not supported yet",
             clip(kind),
@@ -365,7 +369,10 @@ fn check_backend(backend: &BackendRef, path: &str, report: &mut Report) {
         return;
     }
     match backend.port {
-        None => report.error(format_args!("{path}.port"), "required for a Service"),
+        None => report.error(
+            format_args!("{path}.port"),
+            format_args!("required for a {kind}"),
+        ),
         Some(port) => report.port(format_args!("{path}.port"), port),
     }
     if backend.weight.is_some_and(|w| w > 1_000_000) {

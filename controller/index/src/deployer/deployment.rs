@@ -12,8 +12,14 @@ use serde_json::{Value, json};
 const ROOTS: &str = "/var/run/secrets/istio";
 /// Directory of the token.
 const TOKENS: &str = "/var/run/secrets/tokens";
+/// Name of the proxy's container.
+const CONTAINER: &str = "waypoint";
 /// User and group of proxies.
 const PROXY: u32 = 1337;
+/// Seconds a proxy has to let go of its clients, unless the user says otherwise.
+const GRACE_SECONDS: u64 = 30;
+/// Setting of the proxy: the same number.
+const GRACE: &str = "TERMINATION_GRACE_PERIOD_SECONDS";
 
 /// Kind of [`document`].
 pub(super) fn kind() -> Kind {
@@ -30,7 +36,7 @@ pub(super) fn document(
     let port =
         |name: &str, number: u16| json!({"name": name, "containerPort": number, "protocol": "TCP"});
     let container = json!({
-        "name": "waypoint",
+        "name": CONTAINER,
         "image": config.waypoint_image,
         "imagePullPolicy": "IfNotPresent",
         "env": environment(config, gateway, control_plane),
@@ -63,14 +69,24 @@ pub(super) fn document(
     });
     let mut pod = json!({
         "serviceAccountName": names.name(),
-        "terminationGracePeriodSeconds": 30,
+        "automountServiceAccountToken": false,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "topologySpreadConstraints": [{
+            "topologyKey": "kubernetes.io/hostname",
+            "maxSkew": 1,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": names.selector()},
+            // The pods of a rollout are spread by themselves.
+            "matchLabelKeys": ["pod-template-hash"],
+        }],
         "containers": [container],
         "volumes": volumes(),
     });
     if gateway.is_ingress() {
         // Listeners below 1024 without a capability.
         let sysctl = json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"});
-        pod["securityContext"] = json!({"sysctls": [sysctl]});
+        pod["securityContext"]["sysctls"] = json!([sysctl]);
     }
     json!({
         "apiVersion": "apps/v1",
@@ -88,6 +104,28 @@ pub(super) fn document(
             },
         },
     })
+}
+
+/// Tells the proxy how long its pod may take to end, which an overlay may have changed.
+pub(super) fn settle(document: &mut Value) {
+    let pod = &mut document["spec"]["template"]["spec"];
+    let seconds = &pod["terminationGracePeriodSeconds"];
+    let seconds = seconds.as_u64().unwrap_or(GRACE_SECONDS).to_string();
+    let containers = pod["containers"].as_array_mut().into_iter().flatten();
+    for container in containers.filter(|container| container["name"] == CONTAINER) {
+        if let Some(listed) = container["env"].as_array_mut()
+            && listed.iter().all(|variable| variable["name"] != GRACE)
+        {
+            listed.push(json!({"name": GRACE, "value": seconds}));
+        }
+    }
+}
+
+/// Leaves the number of pods to an autoscaler.
+pub(super) fn leave_replicas(document: &mut Value) {
+    if let Some(spec) = document["spec"].as_object_mut() {
+        spec.remove("replicas");
+    }
 }
 
 fn environment(config: &MeshConfig, gateway: &GatewayFact<'_>, control_plane: &str) -> Value {

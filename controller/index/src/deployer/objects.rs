@@ -1,5 +1,6 @@
 //! The documents of generated objects.
 
+use super::addresses::asked;
 use crate::gateways::GatewayFact;
 use crate::selector::label;
 use crate::stable_hash::stable_hash;
@@ -17,6 +18,10 @@ const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 pub(super) const MANAGED_GATEWAY: &str = "istio.io-gateway-controller";
 /// Annotation of a Gateway: type of its Service.
 const SERVICE_TYPE: &str = "networking.istio.io/service-type";
+/// Types a Service with pods can have.
+const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
+/// Keys of this group are the API's own.
+const RESERVED: &str = "gateway.networking.k8s.io/";
 
 /// Names and labels of everything a gateway consists of.
 pub(super) struct Names<'a> {
@@ -41,6 +46,7 @@ impl<'a> Names<'a> {
         if let Some(extra) = &gateway.object.spec.infrastructure {
             let pairs = |map: &std::collections::BTreeMap<String, String>| {
                 map.iter()
+                    .filter(|(k, _)| !k.starts_with(RESERVED))
                     .map(|(k, v)| (k.clone(), Value::from(v.as_str())))
                     .collect::<Vec<_>>()
             };
@@ -126,7 +132,11 @@ pub(super) fn service_account(names: &Names<'_>) -> Value {
 }
 
 /// The Service. Without addresses Kubernetes assigns one of each family it has.
-pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ips: &[IpAddr]) -> Value {
+pub(super) fn service(
+    names: &Names<'_>,
+    gateway: &GatewayFact<'_>,
+    ips: &[IpAddr],
+) -> Result<Value, String> {
     let mut listed = vec![json!({
         "name": STATUS_PORT,
         "port": ports::READINESS,
@@ -164,7 +174,7 @@ pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ips: &[IpAdd
         add("mesh", ports::HBONE, "tcp");
     }
     let mut spec = json!({
-        "type": service_type(gateway),
+        "type": service_type(gateway)?,
         "selector": names.selector(),
         "ports": listed,
     });
@@ -186,16 +196,25 @@ pub(super) fn service(names: &Names<'_>, gateway: &GatewayFact<'_>, ips: &[IpAdd
             }
         }
     }
-    json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    if spec["type"] == "LoadBalancer"
+        && let Some(asked) = asked(gateway)
+    {
+        spec["loadBalancerIP"] = asked.to_string().into();
+    }
+    Ok(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
 }
 
 /// Waypoints are for the cluster, gateways for the outside unless they say otherwise.
-fn service_type(gateway: &GatewayFact<'_>) -> String {
+fn service_type<'a>(gateway: &'a GatewayFact<'_>) -> Result<&'a str, String> {
     let annotations = gateway.object.metadata.annotations.as_ref();
     match label(annotations, SERVICE_TYPE) {
-        Some(wanted) if gateway.is_ingress() => wanted.to_owned(),
-        None if gateway.is_ingress() => "LoadBalancer".to_owned(),
-        _ => "ClusterIP".to_owned(),
+        Some(wanted) if SERVICE_TYPES.contains(&wanted) => Ok(wanted),
+        Some(wanted) => Err(format!(
+            "annotation {SERVICE_TYPE}: `{wanted}` is none of {}",
+            SERVICE_TYPES.join(", ")
+        )),
+        None if gateway.is_ingress() => Ok("LoadBalancer"),
+        None => Ok("ClusterIP"),
     }
 }
 

@@ -1,34 +1,12 @@
-//! Parts of `Gateway.status`: addresses and listeners.
+//! Parts of `Gateway.status`: whether it is accepted, and its listeners.
 //! Source: Gateway API v1 `GatewayStatus`, `ListenerStatus`.
 
-use crate::config::WaypointForm;
 use crate::gateways::GatewayFact;
 use crate::gateways::listeners::ListenerFact;
 use crate::routes::ingress;
 use crate::statuses::Condition;
 use crate::world::World;
-use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
-use std::net::IpAddr;
-
-/// Where clients reach it; `None`: nowhere yet, because its load balancer has no address.
-pub(super) fn addresses(
-    world: &World<'_>,
-    gateway: &GatewayFact<'_>,
-    service_ip: Option<IpAddr>,
-) -> Option<Value> {
-    let (namespace, name) = (gateway.name.0, gateway.generated.as_str());
-    if world.config.waypoints == WaypointForm::Pods {
-        return Some(json!([{"type": "IPAddress", "value": service_ip?.to_string()}]));
-    }
-    let service = world.services.get(&(namespace, name)).copied();
-    if is_load_balancer(service) {
-        let given = balancers(service);
-        return (!given.is_empty()).then(|| Value::Array(given));
-    }
-    let hostname = world.config.hostname(namespace, name);
-    service_ip.map(|_| json!([{"type": "Hostname", "value": hostname}]))
-}
 
 /// Whether it is run: with listeners that take nothing it is as far as the others go.
 pub(super) fn accepted(gateway: &GatewayFact<'_>) -> Condition {
@@ -45,27 +23,6 @@ pub(super) fn accepted(gateway: &GatewayFact<'_>) -> Condition {
     }
     let some = gateway.listeners.iter().any(ListenerFact::is_usable);
     Condition::new("Accepted", some, "ListenersNotValid", faults.join("; "))
-}
-
-fn is_load_balancer(service: Option<&Service>) -> bool {
-    let spec = service.and_then(|s| s.spec.as_ref());
-    spec.is_some_and(|s| s.type_.as_deref() == Some("LoadBalancer"))
-}
-
-fn balancers(service: Option<&Service>) -> Vec<Value> {
-    let status = service.and_then(|s| s.status.as_ref());
-    let ingress = status.and_then(|s| s.load_balancer.as_ref());
-    let given = ingress
-        .and_then(|l| l.ingress.as_ref())
-        .into_iter()
-        .flatten();
-    given
-        .filter_map(|one| match (&one.ip, &one.hostname) {
-            (Some(ip), _) => Some(json!({"type": "IPAddress", "value": ip})),
-            (None, Some(name)) => Some(json!({"type": "Hostname", "value": name})),
-            (None, None) => None,
-        })
-        .collect()
 }
 
 /// One entry per listener.

@@ -1,5 +1,7 @@
 //! What a waypoint becomes where Kubernetes schedules and assigns.
 
+mod overlays;
+
 use crate::{Change, Index, MeshConfig, Plan, WaypointForm, Write};
 use ambit_crds::{Kind, Object, ObjectKey};
 use serde_json::{Value, json};
@@ -140,7 +142,7 @@ fn a_gateway_becomes_account_service_and_deployment_that_it_owns() {
 }
 
 #[test]
-fn its_address_is_the_hostname_once_a_pod_is_ready() {
+fn its_addresses_are_said_once_a_pod_is_ready() {
     let mut cluster = Cluster::new();
     let managed = json!({"gateway.istio.io/managed": "istio.io-mesh-controller",
         "gateway.networking.k8s.io/gateway-name": "waypoint"});
@@ -149,7 +151,10 @@ fn its_address_is_the_hostname_once_a_pod_is_ready() {
     cluster.apply(vec![pod()]);
     assert_eq!(
         cluster.written(Kind::Gateway)["addresses"],
-        json!([{"type": "Hostname", "value": "waypoint.shop.svc.cluster.local"}])
+        json!([
+            {"type": "IPAddress", "value": "10.96.0.7"},
+            {"type": "Hostname", "value": "waypoint.shop.svc.cluster.local"},
+        ])
     );
     assert!(!cluster.removed.iter().any(|key| key.kind == Kind::Pod));
 }

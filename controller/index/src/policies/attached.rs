@@ -8,7 +8,7 @@ use crate::gateways::{self, GatewayFact};
 use crate::out::Out;
 use crate::resource::{Audience, Resource};
 use crate::selector;
-use crate::services::ServiceFact;
+use crate::services::{Origin, ServiceFact};
 use crate::statuses::Condition;
 use crate::world::{Name, World, name_of};
 use ambit_api::{route as pb, type_urls};
@@ -42,10 +42,7 @@ pub(crate) fn derive<'a>(
     let places = Places {
         root: &world.config.root_namespace,
         gateways,
-        services: services
-            .iter()
-            .map(|s| ((s.namespace, s.name), s))
-            .collect(),
+        services: by_object(services),
     };
     let mut attached = Attached::default();
     for policy in &world.authorization_policies {
@@ -138,9 +135,9 @@ impl Attached {
                 said.gateways.extend(keys.iter().cloned());
                 (&mut self.gateways, keys)
             }
-            Place::Service { key, gateway } => {
+            Place::Services { keys, gateway } => {
                 said.gateways.insert(gateway);
-                (&mut self.services, vec![key])
+                (&mut self.services, keys)
             }
         };
         for key in keys {
@@ -156,15 +153,34 @@ impl Attached {
 /// Where a policy goes.
 enum Place {
     Gateways(Vec<String>),
-    Service { key: String, gateway: String },
+    Services { keys: Vec<String>, gateway: String },
 }
 
 /// What targets may name.
 struct Places<'p, 'a> {
     root: &'p str,
     gateways: &'p BTreeMap<Name<'a>, GatewayFact<'a>>,
-    services: BTreeMap<Name<'a>, &'p ServiceFact<'a>>,
+    services: Services<'p, 'a>,
 }
+
+/// The services of each Service or ServiceEntry, by kind and name.
+type Services<'p, 'a> = BTreeMap<(&'static str, Name<'a>), Vec<&'p ServiceFact<'a>>>;
+
+fn by_object<'p, 'a>(services: &'p [ServiceFact<'a>]) -> Services<'p, 'a> {
+    let mut by_object = Services::new();
+    for service in services {
+        let kind = match service.origin {
+            Origin::Service(_) => SERVICE,
+            Origin::Entry(_) => ENTRY,
+        };
+        let key = (kind, (service.namespace, service.name));
+        by_object.entry(key).or_default().push(service);
+    }
+    by_object
+}
+
+const SERVICE: &str = "Service";
+const ENTRY: &str = "ServiceEntry";
 
 /// Reason and message for a target that leads nowhere.
 type Unbound = (&'static str, String);
@@ -181,20 +197,22 @@ impl Places<'_, '_> {
         }
         let name = target.name.as_str();
         match (target.group.as_str(), target.kind.as_str()) {
-            ("" | "core", "Service") => self.service(namespace, name),
+            ("" | "core", SERVICE) => self.service(SERVICE, (namespace, name)),
             ("gateway.networking.k8s.io", "Gateway") => self.gateway(namespace, name),
             ("gateway.networking.k8s.io", "GatewayClass") => self.class(namespace, name),
-            ("networking.istio.io", "ServiceEntry") => Err((
-                INVALID,
-                "kind: ServiceEntry is not supported yet".to_owned(),
-            )),
+            ("networking.istio.io", ENTRY) => self.service(ENTRY, (namespace, name)),
             (group, kind) => Err((INVALID, format!("kind: {kind} of group `{group}`"))),
         }
     }
 
-    fn service(&self, namespace: &str, name: &str) -> Result<Place, Unbound> {
-        let what = format!("Service {namespace}/{name}");
-        let Some(service) = self.services.get(&(namespace, name)) else {
+    fn service(
+        &self,
+        kind: &'static str,
+        (namespace, name): (&str, &str),
+    ) -> Result<Place, Unbound> {
+        let what = format!("{kind} {namespace}/{name}");
+        let found = self.services.get(&(kind, (namespace, name)));
+        let Some((service, services)) = found.and_then(|all| Some((all.first()?, all))) else {
             return Err((NOT_FOUND, format!("{what} does not exist")));
         };
         let Some(gateway) = &service.waypoint else {
@@ -208,8 +226,8 @@ impl Places<'_, '_> {
             let why = format!("{what} is bound to {gateway}, which is not a waypoint of ours");
             return Err((NOT_BOUND, why));
         }
-        Ok(Place::Service {
-            key: service.key.clone(),
+        Ok(Place::Services {
+            keys: services.iter().map(|s| s.key.clone()).collect(),
             gateway: gateway.clone(),
         })
     }

@@ -66,12 +66,18 @@ impl<'t, 'a> Clusters<'t, 'a> {
     /// Puts out everything that is needed.
     pub(crate) fn put(self, world: &World<'_>, members: &[Member<'_>], out: &mut Out) {
         let mut by_service: BTreeMap<&str, Vec<&Member<'_>>> = BTreeMap::new();
+        for need in self.0.values() {
+            let behind = need.through.as_ref().unwrap_or(&need.service.key);
+            by_service.entry(behind).or_default();
+        }
         for member in members {
             for key in member.services.keys() {
-                by_service.entry(key).or_default().push(member);
+                if let Some(backing) = by_service.get_mut(key.as_str()) {
+                    backing.push(member);
+                }
             }
         }
-        for (name, need) in self.0 {
+        for (name, need) in &self.0 {
             let rule = destination_rule::find(world, need.service, &need.namespaces);
             let subset = match need.subset.as_str() {
                 "" => None,
@@ -91,7 +97,7 @@ impl<'t, 'a> Clusters<'t, 'a> {
                 name: name.clone(),
                 service: need.service.key.clone(),
                 port: need.port.number.into(),
-                subset: need.subset,
+                subset: need.subset.clone(),
                 gateways: gateways.clone(),
                 protocol: protocol(need.port.protocol).into(),
                 ..Default::default()
@@ -122,9 +128,9 @@ impl<'t, 'a> Clusters<'t, 'a> {
             };
             let resources = &mut out.resources;
             let cluster = Resource::new(&cluster, Vec::new(), audience.clone());
-            resources.put(type_urls::CLUSTER, name.clone(), cluster);
+            resources.put(type_urls::CLUSTER, name.as_str(), cluster);
             let endpoints = Resource::new(&endpoints, Vec::new(), audience);
-            resources.put(type_urls::ENDPOINTS, name, endpoints);
+            resources.put(type_urls::ENDPOINTS, name.as_str(), endpoints);
         }
     }
 }
@@ -137,10 +143,7 @@ const INGRESS_USE_WAYPOINT: &str = "istio.io/ingress-use-waypoint";
 /// The Service of the waypoint that an ingress gateway must send through; upstream bypasses it unless a
 /// label asks for it.
 fn waypoint_between(world: &World<'_>, service: &ServiceFact<'_>) -> Option<String> {
-    let own = label(
-        service.object.metadata.labels.as_ref(),
-        INGRESS_USE_WAYPOINT,
-    );
+    let own = label(service.labels(), INGRESS_USE_WAYPOINT);
     let asked = own.or_else(|| {
         let labels = world.namespace_labels(service.namespace);
         label(labels, INGRESS_USE_WAYPOINT)
@@ -164,8 +167,8 @@ fn endpoint(member: &Member<'_>, service: &str, port: u16) -> Option<pb::Endpoin
     let ports = member.services.get(service)?;
     let (_, target) = ports.iter().find(|(number, _)| *number == port)?;
     Some(pb::Endpoint {
-        workload_uid: member.uid.clone(),
+        workload_uid: member.uid.to_string(),
         target_port: (*target).into(),
-        weight: 1,
+        weight: member.weight,
     })
 }

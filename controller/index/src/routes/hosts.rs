@@ -1,35 +1,62 @@
 //! Hosts as VirtualServices and DestinationRules write them, and who may see an object.
 //! A name without a dot is a service of the object's own namespace; one that ends in `.svc` lacks
-//! the cluster domain; every other name is full.
+//! the cluster domain; every other name is full. Of several services of one hostname the object's own
+//! namespace comes first, then the one that all namespaces mean.
 
 use crate::config::MeshConfig;
-use crate::services::ServiceFact;
+use crate::services::{Origin, ServiceFact};
+use crate::world::Name;
 use std::collections::BTreeMap;
 
 /// Services by hostname.
 pub(crate) struct Hosts<'t, 'a> {
     config: &'t MeshConfig,
-    by_hostname: BTreeMap<&'t str, &'t ServiceFact<'a>>,
+    by_hostname: BTreeMap<&'t str, Vec<&'t ServiceFact<'a>>>,
+    /// Of each ServiceEntry the service of its first host.
+    entries: BTreeMap<Name<'a>, &'t ServiceFact<'a>>,
 }
 
 impl<'t, 'a> Hosts<'t, 'a> {
     pub(crate) fn new(config: &'t MeshConfig, services: &'t [ServiceFact<'a>]) -> Self {
-        Self {
+        let mut hosts = Self {
             config,
-            by_hostname: services.iter().map(|s| (s.hostname.as_str(), s)).collect(),
+            by_hostname: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        };
+        for service in services {
+            let same = hosts.by_hostname.entry(&service.hostname).or_default();
+            same.push(service);
+            if let Origin::Entry(_) = service.origin {
+                let name = (service.namespace, service.name);
+                hosts.entries.entry(name).or_insert(service);
+            }
         }
+        hosts
     }
 
     /// The service that a host of an object in `namespace` means.
     pub(crate) fn service(&self, host: &str, namespace: &str) -> Option<&'t ServiceFact<'a>> {
         let full = full_name(self.config, host, namespace);
-        self.by_hostname.get(full.as_str()).copied()
+        let seen = |s: &&&ServiceFact<'_>| match s.origin {
+            Origin::Service(_) => true,
+            Origin::Entry(entry) => visible(&entry.spec.export_to, s.namespace, namespace),
+        };
+        let all = self.by_hostname.get(full.to_ascii_lowercase().as_str())?;
+        let best = all.iter().filter(seen);
+        best.min_by_key(|s| (s.namespace != namespace, !s.canonical, s.namespace))
+            .copied()
     }
 
-    /// The service of an object in `namespace`, by name.
+    /// The first service of a ServiceEntry.
+    pub(crate) fn entry(&self, namespace: &str, name: &str) -> Option<&'t ServiceFact<'a>> {
+        self.entries.get(&(namespace, name)).copied()
+    }
+
+    /// The Service of Kubernetes of that name.
     pub(crate) fn named(&self, namespace: &str, name: &str) -> Option<&'t ServiceFact<'a>> {
         let full = self.config.hostname(namespace, name);
-        self.by_hostname.get(full.as_str()).copied()
+        let mut same = self.by_hostname.get(full.as_str())?.iter();
+        same.find(|s| s.service().is_some()).copied()
     }
 
     /// How well a host matches a hostname; higher is more specific.

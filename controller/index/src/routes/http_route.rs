@@ -1,5 +1,5 @@
 //! HTTPRoute → routes of one service port at one waypoint, or of one virtual host at an ingress gateway.
-//! Applies at a waypoint: a parentRef to the service (and, if given, the port) from the service's own namespace.
+//! Applies at a waypoint: a parentRef to the Service or ServiceEntry (and, if given, the port) from the service's own namespace.
 //! Every match of every rule becomes a route; they are ordered by specificity as Gateway API says:
 //! exact path, longer prefix, method, more headers, more query parameters, then the older object,
 //! then the order of rules. No match is 404.
@@ -10,6 +10,8 @@ mod order;
 mod status;
 
 use super::{Compiler, Place, Target, parts};
+use crate::grants;
+use crate::services::{Origin, ServiceFact};
 use crate::world::{World, name_of};
 use ambit_api::route as pb;
 use ambit_crds::gateway::{BackendRef, HttpRouteSpec, ParentRef, RouteRule};
@@ -49,13 +51,25 @@ fn is_service(parent: &ParentRef) -> bool {
     parent.kind.as_deref() == Some("Service") && matches!(group, Some("" | "core"))
 }
 
+/// Whether a parentRef is to a ServiceEntry.
+fn is_entry(parent: &ParentRef) -> bool {
+    parent.kind.as_deref() == Some("ServiceEntry") && parent.group.as_deref() == Some(ISTIO)
+}
+
+/// Group of Istio's kinds.
+const ISTIO: &str = "networking.istio.io";
+
 /// Those that apply, oldest first.
 pub(crate) fn attached<'a>(world: &World<'a>, target: Target<'_, 'a>) -> Vec<Attached<'a>> {
     let applies = |object: &&'a Resource<HttpRouteSpec>| {
         let (namespace, _) = name_of(&object.metadata);
         namespace == target.service.namespace
             && object.spec.parent_refs.iter().any(|parent| {
-                is_service(parent)
+                let is_kind = match target.service.origin {
+                    Origin::Service(_) => is_service(parent),
+                    Origin::Entry(_) => is_entry(parent),
+                };
+                is_kind
                     && parent.namespace.as_deref().unwrap_or(namespace) == target.service.namespace
                     && parent.name == target.service.name
                     && parent.port.is_none_or(|port| port == target.port.number)
@@ -199,32 +213,43 @@ impl One<'_, '_, '_> {
     }
 
     fn resolve(&mut self, backend: &BackendRef) -> Result<String, (&'static str, String)> {
-        let core = matches!(backend.group.as_deref(), None | Some("" | "core"));
-        let kind = backend.kind.as_deref().unwrap_or("Service");
-        if !core || kind != "Service" {
-            return Err(("InvalidKind", format!("{kind} is not a Service")));
-        }
-        let (own, _) = name_of(&self.object.metadata);
-        let namespace = backend.namespace.as_deref().unwrap_or(own);
-        if namespace != own {
-            let text =
-                format!("namespace {namespace} needs a ReferenceGrant, which is not read yet");
-            return Err(("RefNotPermitted", text));
-        }
-        let missing = |what: String| ("BackendNotFound", what);
-        let name = &backend.name;
-        let service = self
-            .compiler
-            .hosts
-            .named(namespace, name)
-            .ok_or_else(|| missing(format!("service {namespace}/{name} does not exist")))?;
+        let service = self.service(backend)?;
         let wanted = backend.port.unwrap_or(self.place.port);
-        let port = service
-            .ports
-            .iter()
-            .find(|p| p.number == wanted)
-            .ok_or_else(|| missing(format!("service {namespace}/{name} has no port {wanted}")))?;
+        let port = service.ports.iter().find(|p| p.number == wanted);
+        let port = port.ok_or_else(|| {
+            let what = format!("service {} has no port {wanted}", service.key);
+            ("BackendNotFound", what)
+        })?;
         let at = (self.compiler.world, self.place);
         Ok(self.compiler.clusters.need(at, service, *port, ""))
+    }
+}
+
+impl<'t, 'a> One<'_, 't, 'a> {
+    /// The service a backend means: a Service, or any service by its hostname.
+    fn service(&self, backend: &BackendRef) -> Result<&'t ServiceFact<'a>, (&'static str, String)> {
+        let (own, _) = name_of(&self.object.metadata);
+        let name = backend.name.as_str();
+        let kind = backend.kind.as_deref().unwrap_or("Service");
+        let hosts = &self.compiler.hosts;
+        let missing = |what: String| ("BackendNotFound", format!("{what} does not exist"));
+        match (backend.group.as_deref().unwrap_or(""), kind) {
+            ("" | "core", "Service") => {
+                let namespace = backend.namespace.as_deref().unwrap_or(own);
+                let from = ("gateway.networking.k8s.io", "HTTPRoute", own);
+                let to = ("", "Service", namespace, name);
+                if namespace != own && !grants::permits(self.compiler.world, from, to) {
+                    let what = format!("no ReferenceGrant in namespace {namespace} allows it");
+                    return Err(("RefNotPermitted", what));
+                }
+                let found = hosts.named(namespace, name);
+                found.ok_or_else(|| missing(format!("service {namespace}/{name}")))
+            }
+            (ISTIO, "Hostname") => {
+                let found = hosts.service(name, own);
+                found.ok_or_else(|| missing(format!("service of host {name}")))
+            }
+            _ => Err(("InvalidKind", format!("{kind} is not a Service"))),
+        }
     }
 }

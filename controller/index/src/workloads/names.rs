@@ -36,7 +36,7 @@ pub(super) fn workload_name(pod: &Pod, name: &str) -> String {
     stripped.unwrap_or(&owner.name).to_owned()
 }
 
-pub(super) fn canonical_name(labels: Labels<'_>, workload_name: &str) -> String {
+pub(crate) fn canonical_name(labels: Labels<'_>, workload_name: &str) -> String {
     [labels::CANONICAL_NAME, "app.kubernetes.io/name", "app"]
         .iter()
         .find_map(|key| label(labels, key))
@@ -44,7 +44,7 @@ pub(super) fn canonical_name(labels: Labels<'_>, workload_name: &str) -> String 
         .to_owned()
 }
 
-pub(super) fn canonical_revision(labels: Labels<'_>) -> String {
+pub(crate) fn canonical_revision(labels: Labels<'_>) -> String {
     [
         labels::CANONICAL_REVISION,
         "app.kubernetes.io/version",

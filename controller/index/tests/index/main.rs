@@ -1,12 +1,15 @@
 //! YAML in, decoded resources and statuses out.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod entries_at_waypoints;
 mod gateways;
 mod http_routes;
 mod ingress;
 mod mesh;
 mod peer_authentication;
 mod policies;
+mod reference_grants;
+mod service_entries;
 mod services;
 mod virtual_services;
 mod waypoint_policies;

@@ -89,8 +89,9 @@ impl Mesh {
         }
         let output = self.index.apply(changes);
         for change in output.resources {
-            self.changed.push((change.type_url, change.name.clone()));
-            let key = (change.type_url.to_owned(), change.name);
+            let name = change.name.to_string();
+            self.changed.push((change.type_url, name.clone()));
+            let key = (change.type_url.to_owned(), name);
             match change.resource {
                 Some(resource) => drop(self.resources.insert(key, resource)),
                 None => drop(self.resources.remove(&key)),

@@ -113,8 +113,8 @@ fn a_target_that_leads_nowhere_is_said() {
         ),
         (
             "{kind: ServiceEntry, group: networking.istio.io, name: x}",
-            "Invalid",
-            "ServiceEntry is not supported yet",
+            "TargetNotFound",
+            "ServiceEntry default/x does not exist",
         ),
         (
             &*format!("{{{class}, name: istio-waypoint}}"),

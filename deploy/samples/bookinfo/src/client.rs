@@ -12,13 +12,12 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::connection::Connection;
 
 /// Largest body shown.
 const SHOWN: usize = 256 << 10;
@@ -220,12 +219,6 @@ impl Shared {
     }
 }
 
-/// A connection and the task that drives it; dropping it closes the connection.
-struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    _driver: JoinSet<()>,
-}
-
 async fn worker(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Summary {
     let mut summary = Summary::default();
     let mut kept = None;
@@ -258,7 +251,7 @@ async fn exchange(
     let mut connection = match kept.take() {
         Some(connection) if !connection.sender.is_closed() => connection,
         _ => {
-            let connection = connect(shared).await?;
+            let connection = Connection::open(&shared.host, shared.port).await?;
             summary.connections += 1;
             connection
         }
@@ -299,23 +292,4 @@ async fn exchange(
         *kept = Some(connection);
     }
     Ok(())
-}
-
-async fn connect(shared: &Shared) -> anyhow::Result<Connection> {
-    let stream = TcpStream::connect((shared.host.as_str(), shared.port))
-        .await
-        .context("connect")?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .context("handshake")?;
-    let mut driver = JoinSet::new();
-    driver.spawn(async move {
-        // Its error reaches the request that was on the connection.
-        let _ = connection.await;
-    });
-    Ok(Connection {
-        sender,
-        _driver: driver,
-    })
 }

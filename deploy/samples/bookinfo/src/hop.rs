@@ -13,8 +13,6 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// How long one call may take, as in the sample.
-const TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest answer read.
 const LIMIT: usize = 1 << 20;
 
@@ -51,6 +49,8 @@ pub(crate) struct Target {
     pub(crate) host: String,
     /// Port
     pub(crate) port: u16,
+    /// How long one call may take
+    pub(crate) patience: Duration,
 }
 
 /// The headers of `inbound` that go on.
@@ -73,11 +73,12 @@ pub(crate) async fn fetch(
     path: &str,
     inbound: &HeaderMap,
 ) -> anyhow::Result<Response<Bytes>> {
-    tokio::time::timeout(TIMEOUT, call(target, path, inbound))
+    let patience = target.patience;
+    tokio::time::timeout(patience, call(target, path, inbound))
         .await
         .with_context(|| {
             format!(
-                "no answer from {}:{} in {TIMEOUT:?}",
+                "no answer from {}:{} in {patience:?}",
                 target.host, target.port
             )
         })?

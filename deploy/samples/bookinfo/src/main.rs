@@ -1,4 +1,4 @@
-//! The bookinfo sample: one binary with the four services and two clients.
+//! The bookinfo sample: one binary with the four services and their clients.
 //! In: HTTP requests on port 9080. Out: the public sample's paths, JSON shapes and headers, so that
 //! manifests and routing rules written for it work unchanged.
 //! Owns: nothing that outlives a request, except the ratings somebody posted.
@@ -9,13 +9,16 @@
 mod answer;
 mod book;
 mod client;
+mod connection;
 mod details;
 mod echo;
 mod hop;
+mod load;
 mod productpage;
 mod ratings;
 mod reviews;
 mod server;
+mod session;
 mod tcp;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +42,8 @@ enum Role {
     Ratings(ratings::Args),
     /// HTTP client: one request or a load, result as one line of JSON
     Client(client::Args),
+    /// HTTP client that keeps a rate whatever happens, a line of JSON each second
+    Load(load::Args),
     /// TCP echo server that greets with the addresses it sees
     TcpServe(tcp::ServeArgs),
     /// TCP client of the echo server, result as one line of JSON
@@ -53,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
         Role::Reviews(args) => reviews::run(args).await,
         Role::Ratings(args) => ratings::run(args).await,
         Role::Client(args) => client::run(args).await,
+        Role::Load(args) => load::run(args).await,
         Role::TcpServe(args) => tcp::serve(args).await,
         Role::Tcp(args) => tcp::run(args).await,
     }

@@ -1,15 +1,24 @@
 //! Productpage: the page, made of details and reviews.
-//! In: `GET /productpage[?u=<user>]`, `/api/v1/products[/<id>[/reviews|/ratings]]`, `GET /health`.
-//! Out: HTML or JSON with what details and reviews answered, or the sample's words when they did not.
+//! In: `GET /productpage[?u=<user>]`, `/api/v1/products[/<id>[/reviews|/ratings]]`, `GET /health`, and a
+//! browser's `/login` and `/logout`. Out: HTML or JSON with what details and reviews answered, or the sample's
+//! words when they did not. Reviews are asked twice if need be, three seconds each.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer;
 use crate::book;
 use crate::hop::{self, Target};
 use crate::server::{self, App, Listen, VERSION_HEADER};
+use crate::session;
+
+/// How long each call may take, as in the sample.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often reviews are asked, as in the sample.
+const TRIES: u32 = 2;
 
 /// Header of the page that names the version of reviews it shows.
 const REVIEWS_VERSION: &str = "x-bookinfo-reviews-version";
@@ -38,6 +47,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let target = |host: &str| Target {
         host: host.to_owned(),
         port: args.port,
+        patience: PATIENCE,
     };
     let app = Productpage {
         details: target(&args.details_host),
@@ -77,13 +87,24 @@ impl Productpage {
         }
     }
 
+    async fn reviews(&self, path: String, headers: &HeaderMap) -> Part {
+        let mut part = self.part(&self.reviews, path.clone(), headers).await;
+        for _ in 1..TRIES {
+            if part.status == StatusCode::OK {
+                break;
+            }
+            part = self.part(&self.reviews, path.clone(), headers).await;
+        }
+        part
+    }
+
     async fn page(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let query = request.uri().query();
         let marker = answer::query_value(query, "marker");
         let mut headers = request.headers().clone();
-        // The sample's login sets a session; here the user is in the query or already in the header.
-        if let Some(user) =
-            answer::query_value(query, "u").and_then(|u| HeaderValue::from_str(u).ok())
+        let asked = answer::query_value(query, "u").map(str::to_owned);
+        if let Some(user) = asked.or_else(|| session::user(&headers))
+            && let Ok(user) = HeaderValue::from_str(&user)
         {
             headers.insert("end-user", user);
         }
@@ -91,9 +112,7 @@ impl Productpage {
         let details = self
             .part(&self.details, format!("/details/0{suffix}"), &headers)
             .await;
-        let reviews = self
-            .part(&self.reviews, format!("/reviews/0{suffix}"), &headers)
-            .await;
+        let reviews = self.reviews(format!("/reviews/0{suffix}"), &headers).await;
         let mut response = Response::new(Bytes::from(html(&details, &reviews, marker)));
         let out = response.headers_mut();
         out.insert(
@@ -122,10 +141,7 @@ impl Productpage {
                 self.part(&self.details, format!("/details/{id}"), headers)
                     .await
             }
-            Some("reviews") => {
-                self.part(&self.reviews, format!("/reviews/{id}"), headers)
-                    .await
-            }
+            Some("reviews") => self.reviews(format!("/reviews/{id}"), headers).await,
             Some("ratings") => {
                 self.part(&self.ratings, format!("/ratings/{id}"), headers)
                     .await
@@ -144,11 +160,24 @@ impl App for Productpage {
                 StatusCode::OK,
                 &json!({"status": "Product page is healthy"}),
             ),
-            "/" | "/index.html" | "/productpage" => self.page(&request).await,
+            "/login" if request.method() == Method::POST => session::login(request.body()),
+            "/logout" => session::logout(),
+            "/" | "/index.html" | "/productpage" if reads(request.method()) => {
+                self.page(&request).await
+            }
+            "/login" | "/" | "/index.html" | "/productpage" => answer::json(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &json!({"error": "method not allowed"}),
+            ),
             _ if path.starts_with("/api/v1/products") => self.api(path, request.headers()).await,
             _ => server::not_found(path),
         }
     }
+}
+
+/// Methods that a page takes.
+fn reads(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
 }
 
 fn html(details: &Part, reviews: &Part, marker: Option<&str>) -> String {
@@ -166,6 +195,7 @@ fn html(details: &Part, reviews: &Part, marker: Option<&str>) -> String {
         }
     } else {
         page.push_str("<p>Error fetching product details!</p>\n");
+        page.push_str("<p>Sorry, product details are currently unavailable for this book.</p>\n");
     }
     page.push_str("<h4>Book Reviews</h4>\n");
     if reviews.status == StatusCode::OK {
@@ -178,6 +208,7 @@ fn html(details: &Part, reviews: &Part, marker: Option<&str>) -> String {
         ));
     } else {
         page.push_str("<p>Error fetching product reviews!</p>\n");
+        page.push_str("<p>Sorry, product reviews are currently unavailable for this book.</p>\n");
     }
     if let Some(marker) = marker {
         page.push_str(&format!("<p>{}</p>\n", escape(marker)));

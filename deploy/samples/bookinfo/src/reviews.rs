@@ -1,5 +1,8 @@
 //! Reviews: v1 without stars, v2 with black and v3 with red ones.
-//! In: `GET /reviews/<id>`, `GET /health`. Out: the sample's JSON; from v2 on one call to ratings.
+//! In: `GET /reviews/<id>`, `GET /health`. Out: the sample's JSON; from v2 on one call to ratings, for which
+//! v3 waits less: guides on faults and time-outs rest on these numbers.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -32,6 +35,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         ratings: Target {
             host: args.ratings_host,
             port: args.ratings_port,
+            patience: stars.patience(),
         },
     };
     server::serve(&args.listen, app).await
@@ -51,6 +55,14 @@ impl Stars {
             "v1" => Self::Absent,
             "v2" => Self::Black,
             _ => Self::Red,
+        }
+    }
+
+    /// How long it waits for ratings, as in the sample.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Absent | Self::Black => Duration::from_secs(10),
+            Self::Red => Duration::from_millis(2500),
         }
     }
 

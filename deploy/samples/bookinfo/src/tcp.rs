@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// Arguments of `bookinfo tcp-serve`.
 #[derive(clap::Args)]
@@ -39,6 +40,9 @@ pub(crate) struct ClientArgs {
     /// Send a small message over each connection every so many milliseconds until SIGTERM
     #[arg(long)]
     hold_ms: Option<u64>,
+    /// Begin another connection every so many milliseconds until SIGTERM, instead of some at once
+    #[arg(long, conflicts_with_all = ["connections", "hold_ms"])]
+    every_ms: Option<u64>,
     /// Milliseconds to connect and be greeted
     #[arg(long, default_value_t = 10_000)]
     timeout_ms: u64,
@@ -114,15 +118,29 @@ async fn echo(mut stream: TcpStream, peer: SocketAddr, pod: String) -> anyhow::R
 pub(crate) async fn run(args: ClientArgs) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut tasks = JoinSet::new();
-    for _ in 0..args.connections {
-        tasks.spawn(one(args.clone(), signal(SignalKind::terminate())?));
+    let mut more = args.every_ms.map(|every| {
+        let mut ticks = tokio::time::interval(Duration::from_millis(every.max(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
+    if more.is_none() {
+        for _ in 0..args.connections {
+            tasks.spawn(one(args.clone(), signal(SignalKind::terminate())?));
+        }
     }
     let mut summary = Summary::default();
     loop {
         let end = tokio::select! {
-            end = tasks.join_next() => end,
+            end = tasks.join_next(), if more.is_none() || !tasks.is_empty() => end,
             // The connections have the signal too and end by themselves.
-            _ = term.recv() => continue,
+            _ = term.recv() => {
+                more = None;
+                continue;
+            }
+            () = tick(more.as_mut()) => {
+                tasks.spawn(one(args.clone(), signal(SignalKind::terminate())?));
+                continue;
+            }
         };
         let Some(end) = end else { break };
         let end = end.context("connection task failed")?;
@@ -145,6 +163,14 @@ pub(crate) async fn run(args: ClientArgs) -> anyhow::Result<()> {
         summary.errors
     );
     Ok(())
+}
+
+/// The next moment to begin a connection; never, when there is none.
+async fn tick(ticks: Option<&mut Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 #[expect(

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{AppError, cluster};
 use crate::config::Config;
+use crate::departure::Departure;
 use crate::events::{Event, Facts};
 use crate::exempt::Exemption;
 use crate::install::{self, Installer};
@@ -75,7 +76,8 @@ impl Home {
                 let name = nix::unistd::gethostname().unwrap_or_default();
                 let name = name.to_string_lossy().into_owned();
                 let own_pod = || self.roster.has(namespace, &name);
-                leave::is_final(client, (namespace, &config.daemon_set), own_pod).await
+                let set = (namespace.as_str(), config.daemon_set.as_str());
+                leave::is_final(client, set, &config.node_name, own_pod).await
             }
             None => false,
         }
@@ -88,7 +90,7 @@ impl Home {
         events: &mpsc::Sender<Event>,
         view: watch::Receiver<Arc<View>>,
     ) {
-        tracing::info!("the agent's DaemonSet is gone: this node leaves the mesh");
+        tracing::info!("no agent follows: this node leaves the mesh");
         if let Some((files, _)) = config.installation()
             && let Err(error) = leave::unchain(&files)
         {
@@ -128,7 +130,7 @@ impl Feeders<'_> {
         }
         if let Some(client) = home.client.clone() {
             if config.nameservers.is_empty() {
-                let following = cluster::follow_nameservers(client, self.capture.clone());
+                let following = cluster::follow_nameservers(client.clone(), self.capture.clone());
                 tasks.spawn("nameservers", following);
             }
             let finder = Finder {
@@ -141,6 +143,17 @@ impl Feeders<'_> {
                 excluded: config.exclude_namespaces.clone(),
             };
             tasks.spawn("running pods", finder.run());
+            let watcher = Departure {
+                client: client.clone(),
+                roster: home.roster.clone(),
+                events: self.events.clone(),
+                daemon_set: (
+                    config.pod_namespace.clone(),
+                    config.proxy_daemon_set.clone(),
+                ),
+                node: config.node_name.clone(),
+            };
+            tasks.spawn("the proxy's place", watcher.run());
         }
         let hear = hear(home, self.capture);
         let (source, node, events) = (home.source.clone(), config.node_name.clone(), self.events);

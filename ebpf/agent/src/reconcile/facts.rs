@@ -16,6 +16,19 @@ impl Reconciler {
             self.synced.open();
             self.forget_old_words();
         }
+        self.review().await;
+    }
+
+    pub(super) async fn set_outside(&mut self, outside: bool) {
+        self.seen.set_outside(outside);
+        if self.seen.is_complete() {
+            self.review().await;
+        }
+    }
+
+    /// Brings every pod to what is known now.
+    async fn review(&mut self) {
+        self.admit_arrivals().await;
         self.remember();
         for slot in self.slots() {
             if self.revise(slot) {

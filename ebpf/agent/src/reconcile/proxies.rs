@@ -3,7 +3,9 @@
 use ambit_api::zds::AmbitSockets;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Reconciler;
 use crate::enroll::plan::Offer;
@@ -11,6 +13,17 @@ use crate::enroll::pod::Pod;
 use crate::listeners::{AdoptError, Listeners};
 use crate::proxy::{Answer, Command, SessionId};
 use ambit_runtime::causes::causes;
+
+/// A proxy that has connected and is not exempt yet.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    session: SessionId,
+    workers: Option<u32>,
+    commands: mpsc::Sender<Command>,
+    deadline: Instant,
+    /// It was said that it waits.
+    is_late: bool,
+}
 
 impl Reconciler {
     pub(super) async fn proxy_connected(
@@ -25,12 +38,49 @@ impl Reconciler {
                 "the proxy takes no listeners: it gets no pods"
             );
         }
-        // A restarted container has a new cgroup. Without the exemption the proxy's own connections
-        // would loop, so it gets no descriptor before.
-        if let Err(error) = self.exemption.refresh(&self.capture) {
-            tracing::error!(session = session.0, error = %causes(&error), "the proxy cannot be exempted");
+        self.arrivals.push(Arrival {
+            session,
+            workers,
+            commands,
+            deadline: Instant::now() + PATIENCE,
+            is_late: false,
+        });
+        self.admit_arrivals().await;
+    }
+
+    /// Takes in the proxies that wait. A restarted container has a new cgroup, and of a new pod the source
+    /// may not have told yet. Without the exemption the proxy's own connections would loop, so it gets no
+    /// descriptor before.
+    pub(super) async fn admit_arrivals(&mut self) {
+        if self.arrivals.is_empty() {
             return;
         }
+        let exempted = self.exemption.refresh(&self.capture);
+        for mut arrival in std::mem::take(&mut self.arrivals) {
+            let session = arrival.session.0;
+            let Err(error) = &exempted else {
+                self.admit(arrival).await;
+                continue;
+            };
+            if arrival.deadline <= Instant::now() {
+                // Its connection ends; it tries again.
+                tracing::error!(session, error = %causes(error), "the proxy cannot be exempted");
+                continue;
+            }
+            if !std::mem::replace(&mut arrival.is_late, true) {
+                tracing::info!(session, reason = %causes(error), "the proxy waits to be exempted");
+            }
+            self.arrivals.push(arrival);
+        }
+    }
+
+    async fn admit(&mut self, arrival: Arrival) {
+        let Arrival {
+            session,
+            workers,
+            commands,
+            ..
+        } = arrival;
         self.sessions.insert(session, workers, commands);
         for slot in self.slots() {
             self.advance(slot).await;
@@ -43,6 +93,7 @@ impl Reconciler {
     pub(super) async fn proxy_gone(&mut self, session: SessionId, reason: &str) {
         tracing::warn!(session = session.0, reason, "proxy gone");
         self.sessions.remove(session);
+        self.arrivals.retain(|arrival| arrival.session != session);
         for slot in self.slots() {
             if let Some(pod) = self.pods.get_mut(&slot)
                 && offered_to(pod) == Some(session)
@@ -150,6 +201,9 @@ fn offered_to(pod: &Pod) -> Option<SessionId> {
         Offer::Asked(session) | Offer::Sent(session) | Offer::Accepted(session) => Some(session),
     }
 }
+
+/// A pod's cgroup is there before its processes are, and the source tells of it soon after.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An answer with more workers than any proxy has must end some day.
 const MOST_WORKERS: u32 = 1024;

@@ -128,6 +128,7 @@ impl Startup {
             unborn: Vec::new(),
             retired: false,
             sessions: Sessions::default(),
+            arrivals: Vec::new(),
             counters: self.counters,
             sender: sender.clone(),
             events,

@@ -14,6 +14,7 @@ impl Reconciler {
     pub(super) async fn tick(&mut self) {
         let now = Instant::now();
         self.give_up_waiting(now);
+        self.admit_arrivals().await;
         for slot in self.slots() {
             let Some(pod) = self.pods.get_mut(&slot) else {
                 continue;

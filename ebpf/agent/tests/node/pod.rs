@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::process::Command;
 
 use ambit_net::Netns;
 use ambit_net::netlink::{Family, Netlink};
@@ -12,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use crate::ground::{PATIENCE, ip};
 
 /// A pod's sandbox. Dropping it removes the namespace, as far as the agent lets it go.
 pub(crate) struct Pod {
@@ -28,7 +27,7 @@ pub(crate) struct App {
 
 impl Pod {
     pub(crate) fn add_address(&self, address: &str) {
-        ip(&self.netns, &["addr", "add", address, "dev", "eth0"]);
+        ip(&self.netns, &format!("addr add {address} dev eth0"));
     }
 
     /// Rules by mark in the pod, both families.
@@ -49,9 +48,9 @@ impl Pod {
     pub(crate) fn traces(&self) -> Vec<String> {
         let mut found = Vec::new();
         for family in ["-4", "-6"] {
-            let rules = ip(&self.netns, &[family, "rule", "show"]);
+            let rules = ip(&self.netns, &format!("{family} rule show"));
             found.extend(lines_with(&rules, &["fwmark"]));
-            let routes = ip(&self.netns, &[family, "route", "show", "table", "all"]);
+            let routes = ip(&self.netns, &format!("{family} route show table all"));
             found.extend(lines_with(&routes, &["table 100", "table 101"]));
         }
         found
@@ -111,15 +110,4 @@ impl App {
 fn lines_with(text: &str, parts: &[&str]) -> Vec<String> {
     let ours = |line: &&str| parts.iter().any(|part| line.contains(part));
     text.lines().filter(ours).map(str::to_owned).collect()
-}
-
-/// Runs `ip` inside; gives what it prints.
-pub(super) fn ip(netns: &Netns, args: &[&str]) -> String {
-    let done = netns
-        .enter(|| Command::new("ip").args(args).output())
-        .unwrap()
-        .unwrap();
-    let error = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "ip {args:?}: {error}");
-    String::from_utf8(done.stdout).unwrap()
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use ambit_api::zds::{
     Ack, AddWorkload, AmbitHello, AmbitSockets, SocketRole, WorkloadRequest, WorkloadResponse,
@@ -19,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::fixture::Node;
+use crate::ground::{Ground, PATIENCE};
 
 /// What the agent said, in order.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -43,7 +42,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn connect(node: &Node, workers: Option<u32>) -> Self {
+    pub(crate) async fn connect(node: &Ground, workers: Option<u32>) -> Self {
         let held = Held::default();
         let (talk, heard) = start(node, workers, held.clone()).await;
         Self {
@@ -55,7 +54,7 @@ impl Proxy {
     }
 
     /// To a new agent, keeping what it holds.
-    pub(crate) async fn reconnect(&mut self, node: &Node) {
+    pub(crate) async fn reconnect(&mut self, node: &Ground) {
         self.talk.shutdown().await;
         (self.talk, self.heard) = start(node, self.workers, self.held.clone()).await;
     }
@@ -144,7 +143,7 @@ impl Proxy {
 }
 
 async fn start(
-    node: &Node,
+    node: &Ground,
     workers: Option<u32>,
     held: Held,
 ) -> (JoinSet<()>, mpsc::UnboundedReceiver<Heard>) {
@@ -227,5 +226,3 @@ fn add_workload(
     held.insert(add.uid.clone(), (sockets.workers, fds));
     Heard::Offer(add.uid, sockets.workers)
 }
-
-const PATIENCE: Duration = Duration::from_secs(20);

@@ -70,11 +70,25 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let mut all = JoinSet::new();
+    queue(n, n, one).await
+}
+
+/// `n`, of which no more than `most` at once: where each must get through a handshake within its time on a
+/// machine that is busy.
+pub(crate) async fn queue<T, F>(n: usize, most: usize, one: impl Fn(usize) -> F) -> Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let (mut all, mut done) = (JoinSet::new(), Vec::with_capacity(n));
     for i in 0..n {
+        if all.len() >= most
+            && let Some(one) = all.join_next().await
+        {
+            done.push(one??);
+        }
         all.spawn(one(i));
     }
-    let mut done = Vec::with_capacity(n);
     while let Some(one) = all.join_next().await {
         done.push(one??);
     }

@@ -1,7 +1,8 @@
-//! Broken messages of the control plane, to the proxy and to the controller.
+//! Messages of the control plane that can be read and are of no use, to the proxy and to the controller.
 
 use crate::certificates::Authority;
 use crate::siege::{Siege, siege};
+use crate::stand_in::{CONTROLLER, in_its_place};
 use ambit_api::discovery::Node;
 use ambit_api::{type_urls, workload};
 use ambit_behaviours::town::{SOON, TOWN, node};
@@ -24,8 +25,6 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, ServerTlsConfig};
 
-/// Name by which proxies know the controller.
-pub(crate) const CONTROLLER: &str = "istiod.istio-system.svc";
 /// The types of a node proxy.
 const TYPES: [&str; 2] = [type_urls::AUTHORIZATION, type_urls::ADDRESS];
 
@@ -97,7 +96,7 @@ fn listen(
 }
 
 /// Everything the controller has for a node proxy.
-pub(crate) async fn everything(siege: &Siege) -> Result<ResourceSet> {
+async fn everything(siege: &Siege) -> Result<ResourceSet> {
     let mut tasks = JoinSet::new();
     let mut updates = listen(siege, None, &mut tasks)?;
     let mut set = ResourceSet::default();
@@ -128,19 +127,6 @@ impl Authorizer for Anybody {
     }
 }
 
-/// Listens where the controller did, once it is gone.
-pub(crate) async fn in_its_place(siege: &Siege) -> Result<tokio::net::TcpListener> {
-    let core = siege.town.lab.name().core().path();
-    let bound = until("the controller's port is free", SOON, || async {
-        let bind = || std::net::TcpListener::bind(xds_address());
-        let bound = netns::inside_async(&core, bind).await;
-        bound.map_err(std::io::Error::other)?
-    });
-    let listener = bound.await?;
-    listener.set_nonblocking(true)?;
-    Ok(tokio::net::TcpListener::from_std(listener)?)
-}
-
 /// Serves `sets` in the controller's place, with a certificate of the mesh, until `tasks` is dropped.
 async fn usurp(
     siege: &Siege,
@@ -150,7 +136,7 @@ async fn usurp(
     let lab = Authority::of_lab(&siege.town.lab.run_dir())?;
     let (leaf, key) = lab.leaf(vec![SanType::DnsName(CONTROLLER.try_into()?)])?;
     let identity = Identity::from_pem(leaf.pem(), key.serialize_pem());
-    let listener = in_its_place(siege).await?;
+    let listener = in_its_place(&siege.town.lab).await?;
     let incoming = TcpListenerStream::new(listener);
     let (trigger, watch) = drain::channel();
     let server = Server::new(sets, Arc::new(Anybody), watch);

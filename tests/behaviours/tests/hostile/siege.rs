@@ -1,8 +1,10 @@
 //! What every hostile test checks beside its own question.
-//! In: a town. Out: fifty connections that must all end well, counters and memory before and after.
+//! In: a town, an attack. Out: fifty connections that must all end well, counters before and after, memory
+//! that the attack does not keep.
 
-use crate::attacker::{Attacker, crowd};
+use crate::attacker::Attacker;
 use crate::certificates::Authority;
+use ambit_behaviours::memory;
 use ambit_behaviours::town::{ECHO, OUTSIDE, SOON, TOWN, Town, node, town};
 use ambit_harness::client::TcpSummary;
 use ambit_harness::lab::{DaemonKind, finish};
@@ -11,19 +13,13 @@ use ambit_harness::until;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use rustls::ClientConfig;
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// Connections that must not notice.
 const STEADY: usize = 50;
 /// Milliseconds between two messages of each.
 const EVERY: &str = "20";
-/// Memory that has not changed for so long is at rest: longer than the allocator of a lab's proxies
-/// keeps pages.
-const SETTLED: Duration = Duration::from_secs(2);
 /// Connections of an onslaught.
 pub(crate) const BURST: usize = 500;
 /// Port of tunnels.
@@ -37,13 +33,9 @@ const FAILED: &str = "istio_tcp_connections_failed_total";
 pub(crate) struct Siege {
     pub(crate) town: Town,
     steady: Process,
-    /// Memory of the destination's proxy while only the steady connections run, in KiB.
-    calm: Memory,
-    pid: i32,
 }
 
-/// Fifty connections talk, and the destination's proxy has its memory measured; `None` where labs
-/// cannot be made.
+/// Fifty connections talk; `None` where labs cannot be made.
 pub(crate) async fn siege() -> Result<Option<Siege>> {
     let Some(town) = town().await? else {
         return Ok(None);
@@ -58,16 +50,7 @@ pub(crate) async fn siege() -> Result<Option<Siege>> {
         let log = |n| town.lab.log(DaemonKind::Ztunnel(node(n)));
         format!("client's proxy:\n{}\nserver's proxy:\n{}", log(1), log(2))
     })?;
-    let ztunnel = town.daemon(DaemonKind::Ztunnel(node(2)))?;
-    let pid = ztunnel.pid().await.context("the proxy runs")?;
-    let mut siege = Siege {
-        calm: Memory::of(pid)?,
-        town,
-        steady,
-        pid,
-    };
-    siege.rehearse().await?;
-    Ok(Some(siege))
+    Ok(Some(Siege { town, steady }))
 }
 
 impl Siege {
@@ -134,47 +117,52 @@ impl Siege {
         Ok(())
     }
 
-    /// One onslaught before the one that counts. A proxy's first one leaves behind what is kept for
-    /// the next: size classes of the allocator, capacity of tables, pages of an error path. What a
-    /// later one adds to that is a leak.
-    async fn rehearse(&mut self) -> Result<()> {
-        let (attacker, insider) = (self.attacker()?, self.insider()?);
-        crowd(BURST, |_| {
-            let garbage = b"GET / HTTP/1.1\r\n\r\n".to_vec();
-            attacker.clone().says_within(insider.clone(), garbage)
-        })
-        .await?;
-        let (pid, seen) = (self.pid, Cell::new((Memory::of(self.pid)?, Instant::now())));
-        self.calm = until("memory settles after the rehearsal", SOON, || async {
-            let (then, since) = seen.get();
-            match Memory::of(pid) {
-                Ok(now) if now.own.abs_diff(then.own) > now.own / 100 => {
-                    seen.set((now, Instant::now()));
-                    Err(format!("{then:?} became {now:?}"))
+    /// Waits until the proxies of both nodes know a Service that is new: their controller reaches them.
+    pub(crate) async fn in_sync(&self, name: &str) -> Result<()> {
+        let service = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {TOWN}}}\n\
+             spec: {{clusterIP: 10.96.2.99, selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
+        );
+        // One file: each Service takes the place of the one before, and its address.
+        self.town.lab.apply("in-sync", &service)?;
+        let known = format!("\"{name}.{TOWN}.svc.");
+        for n in [1, 2] {
+            until(&format!("node {n} knows {name}"), SOON, || async {
+                match self.town.lab.page(node(n), 15000, "/config_dump").await {
+                    Ok(dump) if dump.contains(&known) => Ok(()),
+                    other => Err(other.map(|dump| dump.len())),
                 }
-                Ok(now) if since.elapsed() >= SETTLED => Ok(now),
-                other => Err(format!("{other:?} for {:?}", since.elapsed())),
-            }
-        })
-        .await?;
+            })
+            .await?;
+        }
         Ok(())
     }
 
-    /// Waits until the proxy's memory is back to within a tenth of what it was.
-    pub(crate) async fn memory_returns(&self) -> Result<()> {
-        until("memory returns", SOON, || async {
-            match Memory::of(self.pid) {
-                Ok(now) if now.own <= self.calm.own + self.calm.tenth() => Ok(()),
-                other => Err(other.map(|now| (now, self.calm))),
-            }
-        })
-        .await?;
-        Ok(())
+    /// The destination's proxy is attacked until that costs it no more memory; then all is [`over`].
+    ///
+    /// [`over`]: Self::over
+    pub(crate) async fn withstands(
+        self,
+        attack: impl AsyncFnMut(&Siege) -> Result<()>,
+    ) -> Result<()> {
+        self.withstands_at(DaemonKind::Ztunnel(node(2)), attack)
+            .await
     }
 
-    /// Memory returns, no steady connection was lost and each has talked; then the lab goes down.
+    /// The same with another victim.
+    pub(crate) async fn withstands_at(
+        self,
+        victim: DaemonKind,
+        mut attack: impl AsyncFnMut(&Siege) -> Result<()>,
+    ) -> Result<()> {
+        let pid = self.town.daemon(victim)?.pid().await;
+        let pid = pid.context("the victim runs")?;
+        memory::returns(pid, async || attack(&self).await).await?;
+        self.over().await
+    }
+
+    /// No steady connection was lost and each has talked; then the lab goes down.
     pub(crate) async fn over(self) -> Result<()> {
-        self.memory_returns().await?;
         self.steady.signal(Signal::SIGTERM);
         let summary: TcpSummary = finish(self.steady).await?.summary()?;
         ensure!(summary.completed == STEADY, "{summary:?}");
@@ -215,38 +203,5 @@ impl Before<'_> {
             .grows(2, (FAILED, &labels), failed, by as f64)
             .await?;
         siege.logged(words).await
-    }
-}
-
-/// Resident memory of a process in KiB.
-///
-/// Only what the process owns can leak. Pages of its binary become resident when an error path runs
-/// for the first time, stay as cache, and are megabytes in a build without optimization.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// What it has written (`RssAnon`).
-    pub(crate) own: u64,
-    /// What it has read from its binary (`RssFile`).
-    file: u64,
-}
-
-impl Memory {
-    /// A tenth of all that is resident.
-    fn tenth(self) -> u64 {
-        (self.own + self.file) / 10
-    }
-
-    /// Reads `/proc/<pid>/status`.
-    pub(crate) fn of(pid: i32) -> Result<Self> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let field = |name: &str| -> Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|line| line.split_whitespace().next());
-            Ok(number.with_context(|| format!("no {name}"))?.parse()?)
-        };
-        Ok(Self {
-            own: field("RssAnon:")?,
-            file: field("RssFile:")?,
-        })
     }
 }

@@ -1,11 +1,12 @@
 //! What every attack on a waypoint checks beside its own question.
-//! In: bookinfo behind a waypoint. Out: requests that must all be answered, counters and memory before
-//! and after.
+//! In: bookinfo behind a waypoint, an attack. Out: requests that must all be answered, counters before and
+//! after, memory that the attack does not keep.
 
 use crate::attacker::Attacker;
 use crate::certificates::Authority;
 use crate::raider::Raider;
 use crate::stage::{REVIEWS, SOON, Stage};
+use ambit_behaviours::memory;
 use ambit_harness::client::HttpSummary;
 use ambit_harness::demo::scene::BOOKINFO;
 use ambit_harness::lab::finish;
@@ -28,13 +29,9 @@ const HBONE: u16 = 15008;
 pub(crate) struct Siege {
     pub(crate) stage: Stage,
     steady: Process,
-    /// Memory of the waypoint while only the steady requests run, in KiB.
-    calm: u64,
-    pid: i32,
 }
 
-/// A waypoint that serves steady requests and has its memory measured; `None` where labs cannot be
-/// made.
+/// A waypoint that serves steady requests; `None` where labs cannot be made.
 pub(crate) async fn siege(area: &str) -> Result<Option<Siege>> {
     let Some(stage) = Stage::up(area).await? else {
         return Ok(None);
@@ -62,14 +59,7 @@ pub(crate) async fn siege(area: &str) -> Result<Option<Siege>> {
         }
     })
     .await?;
-    let (_, pod) = stage.waypoint()?;
-    let pid = *pod.state.pids.first().context("the waypoint runs")?;
-    Ok(Some(Siege {
-        calm: own_memory(pid)?,
-        stage,
-        steady,
-        pid,
-    }))
+    Ok(Some(Siege { stage, steady }))
 }
 
 impl Siege {
@@ -121,46 +111,35 @@ impl Siege {
         })
     }
 
-    /// Waits until the waypoint has logged a line with all of `words`.
-    async fn logged(&self, words: &[&str]) -> Result<()> {
-        let (name, pod) = self.stage.waypoint()?;
-        let node = self.stage.lab.nodes().iter().find(|n| n.name == pod.node);
-        let logs = &node.context("the waypoint's node")?.logs;
-        let prefix = format!("{BOOKINFO}_{name}_");
-        let read = || -> Result<String> {
-            let mut text = String::new();
-            for entry in std::fs::read_dir(logs)? {
-                let entry = entry?;
-                if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                    text.push_str(&std::fs::read_to_string(entry.path())?);
-                }
-            }
-            Ok(text)
-        };
-        until("the log names the error", SOON, || async {
-            let log = read().map_err(|e| vec![format!("{e:#}")])?;
-            let mut lines = log.lines();
-            if lines.any(|line| words.iter().all(|word| line.contains(word))) {
-                return Ok(());
-            }
-            let warnings = log.lines().filter(|line| !line.contains(" 200 - "));
-            let lines: Vec<_> = warnings.map(str::to_owned).collect();
-            Err(lines[lines.len().saturating_sub(5)..].to_vec())
-        })
-        .await?;
-        Ok(())
+    /// What the waypoint has logged so far.
+    pub(crate) fn log(&self) -> Result<String> {
+        let mut text = String::new();
+        for path in self.stage.logs()? {
+            text.push_str(&std::fs::read_to_string(path)?);
+        }
+        Ok(text)
     }
 
-    /// Memory returns to within a tenth of what it was, no steady request was lost or answered
-    /// otherwise; then the lab goes down.
+    /// Waits until the waypoint has logged a line with all of `words`.
+    pub(crate) async fn logged(&self, words: &[&str]) -> Result<()> {
+        self.stage.log_line(words).await.map(drop)
+    }
+
+    /// The waypoint is attacked until that costs it no more memory; then all is [`over`].
+    ///
+    /// [`over`]: Self::over
+    pub(crate) async fn withstands(
+        self,
+        mut attack: impl AsyncFnMut(&Siege) -> Result<()>,
+    ) -> Result<()> {
+        let (_, pod) = self.stage.waypoint()?;
+        let pid = *pod.state.pids.first().context("the waypoint runs")?;
+        memory::returns(pid, async || attack(&self).await).await?;
+        self.over().await
+    }
+
+    /// No steady request was lost or answered otherwise; then the lab goes down.
     pub(crate) async fn over(self) -> Result<()> {
-        until("memory returns", SOON, || async {
-            match own_memory(self.pid) {
-                Ok(now) if now <= self.calm + self.calm / 10 => Ok(()),
-                other => Err(other.map(|now| (now, self.calm))),
-            }
-        })
-        .await?;
         self.steady.signal(Signal::SIGTERM);
         let summary: HttpSummary = finish(self.steady).await?.summary()?;
         ensure!(summary.errors.is_empty(), "{summary:?}");
@@ -191,14 +170,4 @@ impl Before<'_> {
         .await?;
         self.siege.logged(words).await
     }
-}
-
-/// What a process has written (`RssAnon`), in KiB: what it has read from its binary cannot leak.
-fn own_memory(pid: i32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.context("no RssAnon")?.parse()?)
 }

@@ -9,8 +9,10 @@ use http::{Request, StatusCode};
 
 /// Counter of what never came to be.
 const REFUSED: &str = "ambit_connections_refused_total";
-/// Connections of an onslaught.
-const BURST: usize = 50;
+/// Connections of an onslaught: fewer than may be in their handshake at once.
+const BURST: usize = 100;
+/// Onslaughts of those who are refused at once.
+const TIMES: usize = 3;
 /// CONNECTs of each of ten tunnels.
 const TUNNELS: usize = 10;
 const EACH: usize = 10;
@@ -20,8 +22,19 @@ async fn handshakes_that_stall_or_come_from_elsewhere_end_by_name() -> Result<()
     let Some(siege) = siege("wptls").await? else {
         return Ok(());
     };
-    let attacker = siege.attacker()?;
+    siege
+        .withstands(async |siege| {
+            tcp_without_a_word(siege).await?;
+            for _ in 0..TIMES {
+                strangers(siege).await?;
+            }
+            tls_without_a_word(siege).await
+        })
+        .await
+}
 
+async fn tcp_without_a_word(siege: &Siege) -> Result<()> {
+    let attacker = siege.attacker()?;
     let before = siege.before(REFUSED, "tls").await?;
     crowd(BURST, |_| {
         let attacker = attacker.clone();
@@ -29,8 +42,11 @@ async fn handshakes_that_stall_or_come_from_elsewhere_end_by_name() -> Result<()
     })
     .await?;
     let words = ["no tunnel from the peer", "TLS handshake not done after"];
-    before.named(BURST, &words).await?;
+    before.named(BURST, &words).await
+}
 
+async fn strangers(siege: &Siege) -> Result<()> {
+    let attacker = siege.attacker()?;
     let before = siege.before(REFUSED, "tls").await?;
     let stranger = siege
         .authority()?
@@ -41,8 +57,10 @@ async fn handshakes_that_stall_or_come_from_elsewhere_end_by_name() -> Result<()
     })
     .await?;
     let words = ["no tunnel from the peer", "the peer's identity was refused"];
-    before.named(BURST, &words).await?;
+    before.named(BURST, &words).await
+}
 
+async fn tls_without_a_word(siege: &Siege) -> Result<()> {
     let before = siege.before(REFUSED, "h2").await?;
     let raider = siege.raider()?;
     crowd(BURST, |_| {
@@ -51,8 +69,7 @@ async fn handshakes_that_stall_or_come_from_elsewhere_end_by_name() -> Result<()
     })
     .await?;
     let words = ["no tunnel from the peer", "HTTP/2 handshake not done after"];
-    before.named(BURST, &words).await?;
-    siege.over().await
+    before.named(BURST, &words).await
 }
 
 /// Requests that are all answered alike.
@@ -84,25 +101,31 @@ async fn connects_that_cannot_be_served_are_answered_with_their_reason() -> Resu
     let Some(siege) = siege("wpconnect").await? else {
         return Ok(());
     };
+    siege
+        .withstands(async |siege| all_cannot_be_served(siege).await)
+        .await
+}
+
+async fn all_cannot_be_served(siege: &Siege) -> Result<()> {
     let bad = (StatusCode::BAD_REQUEST, "bad-request");
     let words = ["stream refused", "10.1.2:99999", "is not ip:port"];
-    all_answered(&siege, connect("10.1.2:99999"), bad, &words).await?;
+    all_answered(siege, connect("10.1.2:99999"), bad, &words).await?;
     let get = Request::get(format!("https://{AUTHORITY}/")).body(())?;
     let words = ["stream refused", "method GET is not CONNECT"];
-    all_answered(&siege, get, bad, &words).await?;
+    all_answered(siege, get, bad, &words).await?;
 
     let not_served = (StatusCode::SERVICE_UNAVAILABLE, "not-served");
     // A Service of another waypoint or of none, a port that reviews has not, the API server's address.
     for authority in ["10.96.1.4:9080", "10.96.1.3:9999", "10.96.0.1:443"] {
         let words = ["stream refused", authority, "not-served"];
-        all_answered(&siege, connect(authority), not_served, &words).await?;
+        all_answered(siege, connect(authority), not_served, &words).await?;
     }
     // A pod that has no waypoint.
     let pod = siege.stage.lab.pod_address("bookinfo", "details-v1");
     if let Some(pod) = pod {
         let authority = format!("{pod}:9080");
         let words = ["stream refused", &authority, "not-served"];
-        all_answered(&siege, connect(&authority), not_served, &words).await?;
+        all_answered(siege, connect(&authority), not_served, &words).await?;
     }
 
     let mut large = connect(AUTHORITY);
@@ -111,8 +134,8 @@ async fn connects_that_cannot_be_served_are_answered_with_their_reason() -> Resu
         .insert("baggage", "a".repeat(80 << 10).try_into()?);
     let too_large = (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers");
     let words = ["stream refused", "bytes of headers, at most 65536 are read"];
-    all_answered(&siege, large, too_large, &words).await?;
-    siege.over().await
+    all_answered(siege, large, too_large, &words).await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +143,6 @@ async fn tunnels_that_flood_or_reset_without_end_are_sent_away() -> Result<()> {
     let Some(siege) = siege("wpflood").await? else {
         return Ok(());
     };
-    let raider = siege.raider()?;
     let block = frames::connect(AUTHORITY);
     let mut resets = OPENING.to_vec();
     for stream in (1..4000).step_by(2) {
@@ -133,18 +155,25 @@ async fn tunnels_that_flood_or_reset_without_end_are_sent_away() -> Result<()> {
     for _ in 0..200 {
         flood.extend(frames::frame(Kind::Continuation, 0, 1, &more));
     }
-    for bytes in [resets, flood] {
-        let before = siege.before(REFUSED, "h2").await?;
-        crowd(TUNNELS, |_| {
-            let (attacker, tls) = (raider.attacker.clone(), raider.tls.clone());
-            attacker.says_within(tls, bytes.clone())
+    siege
+        .withstands(async |siege| {
+            all_sent_away(siege, &resets).await?;
+            all_sent_away(siege, &flood).await
         })
-        .await?;
-        let words = [
-            "tunnel of the peer failed",
-            "the peer broke the HTTP/2 protocol",
-        ];
-        before.named(TUNNELS, &words).await?;
-    }
-    siege.over().await
+        .await
+}
+
+async fn all_sent_away(siege: &Siege, bytes: &[u8]) -> Result<()> {
+    let raider = siege.raider()?;
+    let before = siege.before(REFUSED, "h2").await?;
+    crowd(TUNNELS, |_| {
+        let (attacker, tls) = (raider.attacker.clone(), raider.tls.clone());
+        attacker.says_within(tls, bytes.to_vec())
+    })
+    .await?;
+    let words = [
+        "tunnel of the peer failed",
+        "the peer broke the HTTP/2 protocol",
+    ];
+    before.named(TUNNELS, &words).await
 }

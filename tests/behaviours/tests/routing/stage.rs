@@ -176,21 +176,25 @@ impl Stage {
     pub(crate) async fn log_line(&self, words: &[&str]) -> Result<String> {
         let paths = self.logs()?;
         let line = until("a line of the waypoint's log", SOON, || async {
+            let mut last = Vec::new();
             for path in &paths {
                 let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
                 let mut lines = text.lines();
                 if let Some(line) = lines.find(|l| words.iter().all(|w| l.contains(w))) {
                     return Ok(line.to_owned());
                 }
+                let others = text.lines().filter(|line| !line.contains(" 200 - "));
+                last.extend(others.map(str::to_owned));
             }
-            Err(format!("none has {words:?}"))
+            let last = last.split_off(last.len().saturating_sub(5));
+            Err(format!("none has {words:?}; last ones: {last:#?}"))
         });
         Ok(line.await?)
     }
 
     /// Log files of the waypoint.
     #[allow(dead_code, reason = "not every test file reads them")]
-    fn logs(&self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn logs(&self) -> Result<Vec<PathBuf>> {
         let (name, pod) = self.waypoint()?;
         let node = self.lab.nodes().iter().find(|node| node.name == pod.node);
         let logs = &node.context("the waypoint's node")?.logs;

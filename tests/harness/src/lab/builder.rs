@@ -39,6 +39,7 @@ pub struct LabBuilder {
     programs: PathBuf,
     token_lifetime: Duration,
     log_filter: String,
+    controller_settings: Vec<(String, String)>,
     progress: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -53,6 +54,7 @@ impl LabBuilder {
             programs: built_programs(),
             token_lifetime: Duration::from_secs(120),
             log_filter: "info".to_owned(),
+            controller_settings: Vec::new(),
             progress: Box::new(|_| {}),
         }
     }
@@ -96,6 +98,14 @@ impl LabBuilder {
     #[must_use]
     pub fn log_filter(mut self, filter: &str) -> Self {
         filter.clone_into(&mut self.log_filter);
+        self
+    }
+
+    /// A setting of the controller by the name of its environment variable.
+    #[must_use]
+    pub fn controller_setting(mut self, name: &str, value: &str) -> Self {
+        self.controller_settings
+            .push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -175,6 +185,7 @@ impl LabBuilder {
             programs: self.programs.clone(),
             cgroup: cgroup::mount_point()?.join(name.cgroup()),
             log_filter: self.log_filter.clone(),
+            controller_settings: self.controller_settings.clone(),
         })
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Layout {
     pub(crate) cgroup: PathBuf,
     /// `tracing` filter of every program
     pub(crate) log_filter: String,
+    /// Further environment of the controller
+    pub(crate) controller_settings: Vec<(String, String)>,
 }
 
 impl Layout {
@@ -64,9 +66,9 @@ impl Layout {
         self.lab.run_dir().join("ca")
     }
 
-    /// The mesh's root certificate.
+    /// The roots that proxies trust.
     pub(crate) fn root_cert(&self) -> PathBuf {
-        self.ca_dir().join("root-cert.pem")
+        self.ca_dir().join("published/root-cert.pem")
     }
 
     /// Keys that verify service account tokens.
@@ -130,6 +132,7 @@ pub(crate) fn controller(layout: &Layout) -> Spec {
     };
     Spec::new(layout.programs.join("ambit-controller"), args)
         .env([("RUST_LOG", layout.log_filter.as_str())])
+        .env(layout.controller_settings.clone())
         .at(place)
         .log(layout.logs().join("controller.log"))
 }

@@ -78,3 +78,19 @@ fn a_broken_route_is_refused_by_name_the_old_one_stays_and_the_good_ones_beside_
         assert_eq!(refused.get(), n as u64 + 1);
     }
 }
+
+#[test]
+fn a_resource_without_a_body_is_counted_too() {
+    let (state, writer) = State::new("shop/waypoint");
+    let refused = Counter::default();
+    let gate = Readiness::new().gate("configuration");
+    let mut subscriber = Subscriber::new(writer, state, gate, refused.clone());
+    let bodiless = Rejection {
+        name: "80".to_owned(),
+        reason: "has no body".to_owned(),
+    };
+    let mut update = update(vec![]);
+    update.malformed.push(bodiless);
+    assert!(subscriber.apply(&update).is_empty(), "the client names it");
+    assert_eq!(refused.get(), 1);
+}

@@ -3,6 +3,7 @@
 use super::*;
 use http::Response;
 use http_body_util::Full;
+use prost::Message as _;
 use std::convert::Infallible;
 
 struct Nothing;
@@ -13,12 +14,13 @@ impl Handler for Nothing {
     }
 }
 
-/// How a stream ends on which the server says `frame`.
-async fn hears(frame: &'static [u8]) -> StreamError {
-    let service = tower::service_fn(move |_: http::Request<Body>| async move {
+/// How a stream ends on which the server says `frames`.
+async fn hears(frames: impl Into<Bytes>, counters: &ClientCounters) -> StreamError {
+    let frames = frames.into();
+    let service = tower::service_fn(move |_: http::Request<Body>| {
         let response = Response::builder().header("content-type", "application/grpc");
-        let response = response.body(Full::new(Bytes::from_static(frame)));
-        Ok::<_, Infallible>(response.expect("a constant response"))
+        let response = response.body(Full::new(frames.clone()));
+        async { Ok::<_, Infallible>(response.expect("a constant response")) }
     });
     let config = ClientConfig {
         address: "https://localhost:15012".into(),
@@ -31,9 +33,8 @@ async fn hears(frame: &'static [u8]) -> StreamError {
     };
     let mut state = ClientState::new(config.node.clone(), &config.types);
     let client = AggregatedDiscoveryServiceClient::new(service).max_decoding_message_size(1 << 20);
-    let counters = ClientCounters::default();
     let mut handler = Nothing;
-    let context = (&config, &counters);
+    let context = (&config, counters);
     let ended = converse(client, context, &mut state, &mut handler);
     ended.await.expect_err("the stream cannot go on")
 }
@@ -47,12 +48,31 @@ async fn a_message_that_cannot_be_read_ends_the_stream_by_name() {
         (b"\0\x7f\xff\xff\xff", "too large"),
     ];
     for (frame, word) in cases {
-        let error = hears(frame).await;
+        let error = hears(frame, &ClientCounters::default()).await;
         assert!(matches!(error, StreamError::Malformed(_)), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("a message of the xds server cannot be read"));
         assert!(text.to_lowercase().contains(word), "{text}");
     }
+}
+
+#[tokio::test]
+async fn types_that_nobody_asked_for_are_counted_under_one_name() {
+    let said = |type_url: &str| {
+        let response = DeltaDiscoveryResponse {
+            type_url: type_url.to_owned(),
+            ..Default::default()
+        };
+        let message = response.encode_to_vec();
+        let length = u32::try_from(message.len()).expect("a short message");
+        [&[0][..], &length.to_be_bytes(), &message].concat()
+    };
+    let counters = ClientCounters::default();
+    let garbage = [b"\0\0\0\0\x01\xff".to_vec()];
+    let frames = [said("a"), said("b"), said("")].into_iter().chain(garbage);
+    hears(frames.collect::<Vec<_>>().concat(), &counters).await;
+    let messages = counters.messages.lock().expect("nobody panics").clone();
+    assert_eq!(messages, BTreeMap::from([(UNASKED.to_owned(), 3)]));
 }
 
 #[test]

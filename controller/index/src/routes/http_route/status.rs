@@ -1,7 +1,8 @@
-//! `HTTPRoute.status.parents[]`: one entry per parentRef to a Service, or to a Gateway of ours.
+//! `HTTPRoute.status.parents[]`: one entry per parentRef to a Service or ServiceEntry, or to a
+//! Gateway of ours.
 
 use super::super::{Compiler, ingress};
-use super::{is_service, key};
+use super::{ISTIO, is_entry, is_service, key};
 use crate::out::Out;
 use crate::statuses::Condition;
 use crate::world::name_of;
@@ -22,7 +23,7 @@ pub(crate) fn report(compiler: &Compiler<'_, '_>, out: &mut Out) {
             .parent_refs
             .iter()
             .filter_map(|parent| {
-                if is_service(parent) {
+                if is_service(parent) || is_entry(parent) {
                     Some(of_service(compiler, object, parent))
                 } else if ingress::is_gateway(parent) {
                     of_gateway(compiler, object, parent)
@@ -113,12 +114,18 @@ fn of_service(
 ) -> Value {
     let (own, _) = name_of(&object.metadata);
     let namespace = parent.namespace.as_deref().unwrap_or(own);
-    let service = compiler.hosts.named(namespace, &parent.name);
+    let (group, kind, service) = match is_entry(parent) {
+        true => {
+            let found = compiler.hosts.entry(namespace, &parent.name);
+            (ISTIO, "ServiceEntry", found)
+        }
+        false => ("", "Service", compiler.hosts.named(namespace, &parent.name)),
+    };
     let accepted = match service {
         None => (
             false,
             "NoMatchingParent",
-            format!("service {namespace}/{} does not exist", parent.name),
+            format!("{kind} {namespace}/{} does not exist", parent.name),
         ),
         Some(_) if namespace != own => (
             false,
@@ -151,7 +158,7 @@ fn of_service(
             "no waypoint serves the service; the route has no effect".to_owned(),
         ),
     };
-    let mut reference = json!({"group": "", "kind": "Service", "name": parent.name});
+    let mut reference = json!({"group": group, "kind": kind, "name": parent.name});
     if let Some(namespace) = &parent.namespace {
         reference["namespace"] = json!(namespace);
     }

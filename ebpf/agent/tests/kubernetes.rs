@@ -7,10 +7,12 @@
     reason = "why a test cannot run, and the log of an agent that failed one"
 )]
 
-#[path = "cluster/api.rs"]
+#[path = "kubernetes/api.rs"]
 mod api;
-#[path = "cluster/fixture.rs"]
+#[path = "kubernetes/fixture.rs"]
 mod fixture;
+#[path = "node/ground.rs"]
+mod ground;
 #[path = "node/proxy.rs"]
 mod proxy;
 
@@ -18,7 +20,8 @@ use std::fs;
 
 use ambit_api::zds::SocketRole;
 use api::DAEMON_SET;
-use fixture::{Node, PATIENCE, Pod, REDIRECTION, until};
+use fixture::{Node, Pod, REDIRECTION};
+use ground::{PATIENCE, until};
 use proxy::Proxy;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -127,7 +130,7 @@ async fn every_proxy_of_a_rolling_upgrade_is_exempt_and_no_pod_that_only_says_so
     let mut proxy = Proxy::connect(&node, Some(1)).await;
     join(&node);
     until_state(&node, "enrolled").await;
-    let server = node.listen();
+    let server = node.listen_on_node();
     let to = server.local_addr().unwrap().to_string();
     let _exempt = node.connect_as("uid-ztunnel-a", &pod, &to);
     accepts(&server).await;
@@ -135,7 +138,7 @@ async fn every_proxy_of_a_rolling_upgrade_is_exempt_and_no_pod_that_only_says_so
     // A second proxy starts, as in a rolling upgrade, and the first still works.
     node.proxy_pod("ztunnel-b");
     let exempt = || async {
-        let metrics = node.metrics().await;
+        let metrics = node.http("/metrics").await;
         let line = "ambit_capture_decisions_total{decision=\"exempt\"} ";
         let found = metrics.lines().find_map(|text| text.strip_prefix(line));
         found.unwrap().parse::<u64>().unwrap()
@@ -207,7 +210,7 @@ async fn an_agent_that_is_replaced_leaves_everything_and_the_last_one_nothing() 
 
     assert!(node.terminate_agent().await.success());
     assert_eq!(node.plugins(CHAIN), ["ptp", "portmap", "ambit-cni"]);
-    assert_eq!((node.steer_pins(), pod.mark_rules().await), (1, 2));
+    assert_eq!((node.steer_pins().len(), pod.mark_rules().await), (1, 2));
     let _app = node.connect(&pod, VIP);
     proxy.accept(UID, SocketRole::Outbound).await;
     drop(_app);
@@ -248,10 +251,10 @@ async fn a_node_whose_agent_died_can_be_taken_out_of_the_mesh_by_hand() {
 async fn assert_as_before(node: &Node, pod: &Pod) {
     assert_eq!(node.plugins(CHAIN), ["ptp", "portmap"]);
     assert!(!node.path("bin/ambit-cni").exists());
-    assert_eq!((node.steer_pins(), pod.mark_rules().await), (0, 0));
+    assert_eq!((node.steer_pins().len(), pod.mark_rules().await), (0, 0));
     assert!(!node.path("run/state.json").exists());
     assert_eq!(fs::read_dir(node.path("run/pods")).unwrap().count(), 0);
-    let server = node.listen();
+    let server = node.listen_on_node();
     let _app = node.connect(pod, &server.local_addr().unwrap().to_string());
     accepts(&server).await;
 }

@@ -1,0 +1,37 @@
+//! Where the authority itself is kept: a directory, or a cluster's mount and Secret.
+
+use crate::cluster::authority::{AuthorityError, Store};
+use ambit_ca::authority::{Pem, SelfSigned, load};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Where it is kept.
+pub(crate) enum Origin {
+    /// A directory: plugged in or self-signed.
+    Directory(PathBuf),
+    /// A cluster.
+    Cluster(Store),
+}
+
+impl Origin {
+    /// The authority as it is there now. A self-signed one is made, and renewed by whoever leads.
+    pub(super) async fn load(
+        &mut self,
+        form: &SelfSigned<'_>,
+        leads: bool,
+        now: SystemTime,
+    ) -> Result<Pem, AuthorityError> {
+        match self {
+            Self::Directory(dir) => Ok(load(dir, form, now)?),
+            Self::Cluster(store) => store.load(form, leads, now).await,
+        }
+    }
+
+    /// Names it in errors.
+    pub(super) fn place(&self) -> &Path {
+        match self {
+            Self::Directory(dir) => dir,
+            Self::Cluster(store) => store.place(),
+        }
+    }
+}
