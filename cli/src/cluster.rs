@@ -12,3 +12,4 @@ mod reason;
 pub(crate) use connect::{Chosen, Cluster};
 pub(crate) use objects::{Applied, name_of};
 pub(crate) use ready::{Workload, established, progress};
+pub(crate) use reason::trouble;

@@ -4,11 +4,13 @@
 
 mod bundle;
 mod crds;
+mod difference;
 mod render;
 mod settings;
 
 pub(crate) use bundle::Bundle;
 pub(crate) use crds::definitions;
+pub(crate) use difference::{Difference, differences};
 pub(crate) use render::{Component, render};
 pub(crate) use settings::{NAMESPACE, Settings};
 

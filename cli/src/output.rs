@@ -26,6 +26,8 @@ pub(crate) enum Verdict {
     Fine,
     /// Something is wrong with what was looked at: exit code 1.
     Wrong,
+    /// `analyze` found something that fails: exit code 79, as istioctl's.
+    Found,
 }
 
 impl From<Verdict> for ExitCode {
@@ -33,6 +35,7 @@ impl From<Verdict> for ExitCode {
         match verdict {
             Verdict::Fine => Self::SUCCESS,
             Verdict::Wrong => Self::from(1),
+            Verdict::Found => Self::from(79),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::cluster::{Chosen, Cluster};
 use anyhow::{Context, Result, bail};
 use lab::Lab;
 use process::Door;
-pub(crate) use process::Process;
+pub(crate) use process::{Process, carry};
 use std::path::Path;
 
 const LABS: &str = "/run/ambit/labs";

@@ -2,16 +2,19 @@
 //! Joins the controller's view of its streams with what each proxy says of itself, and names who
 //! did not answer.
 
+mod authority;
+
 use crate::output::{self, Format, Verdict};
 use crate::target::{Process, Target};
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What `-o json` prints.
 #[derive(Serialize)]
-struct Status {
+pub(crate) struct Status {
     controller: Controller,
     proxies: Vec<Proxy>,
     agents: Vec<Agent>,
@@ -24,6 +27,8 @@ struct Controller {
     error: Option<String>,
     /// Node id of each xDS stream → types and whether the last push was acknowledged.
     streams: BTreeMap<String, Value>,
+    /// Its certificate authority, as `/debug/authority` has it; `null` where it does not say.
+    authority: Value,
 }
 
 #[derive(Serialize)]
@@ -56,65 +61,96 @@ struct Agent {
 
 /// Prints the status. [`Verdict::Wrong`] when something does not answer or is not in sync.
 pub(crate) async fn run(target: &Target, format: Format) -> Result<Verdict> {
-    let controller = controller(target).await;
-    let mut proxies = Vec::new();
-    for role in ["ztunnel", "waypoint"] {
-        for process in target.processes(role) {
-            proxies.push(proxy(process, &controller).await);
-        }
-    }
-    let mut agents = Vec::new();
-    for process in target.processes("agent") {
-        agents.push(agent(process).await);
-    }
-    let well = controller.answers
-        && proxies.iter().all(|p| p.well)
-        && agents.iter().all(|a| a.error.is_none());
-    let status = Status {
-        controller,
-        proxies,
-        agents,
-    };
+    let status = collect(target).await;
+    let worries = authority::worries(&status.controller.authority, Timestamp::now());
+    let well = status.controller.answers
+        && worries.is_empty()
+        && status.proxies.iter().all(|p| p.well)
+        && status.agents.iter().all(|a| a.error.is_none());
     if format == Format::Table {
-        print(&status);
+        print(&status, &worries);
     } else {
         output::value(&status, format)?;
     }
     Ok(if well { Verdict::Fine } else { Verdict::Wrong })
 }
 
-async fn controller(target: &Target) -> Controller {
-    let answer = async {
-        let process = target
-            .processes("controller")
-            .next()
-            .context("there is none")?;
-        let text = process.admin("/debug/syncz").await?;
-        serde_json::from_str::<Value>(&text).context("its /debug/syncz is not JSON")
-    };
-    match answer.await {
-        Ok(value) => Controller {
-            answers: true,
-            error: None,
-            streams: streams(value),
-        },
-        Err(e) => Controller {
-            answers: false,
-            error: Some(format!("{e:#}")),
-            streams: BTreeMap::new(),
-        },
+/// Asks everybody.
+pub(crate) async fn collect(target: &Target) -> Status {
+    let controller = controller(target).await;
+    let mut proxies = Vec::new();
+    let names: Vec<&str> = target
+        .processes("ztunnel")
+        .map(|p| p.name.as_str())
+        .collect();
+    for role in ["ztunnel", "waypoint"] {
+        for process in target.processes(role) {
+            proxies.push(proxy(process, &controller, &names).await);
+        }
+    }
+    let mut agents = Vec::new();
+    for process in target.processes("agent") {
+        agents.push(agent(process).await);
+    }
+    Status {
+        controller,
+        proxies,
+        agents,
     }
 }
 
+/// Every replica has streams of its own.
+async fn controller(target: &Target) -> Controller {
+    let mut all = Controller {
+        answers: true,
+        error: None,
+        streams: BTreeMap::new(),
+        authority: Value::Null,
+    };
+    let mut errors = Vec::new();
+    for process in target.processes("controller") {
+        match replica(process).await {
+            Ok((streams, authority)) => {
+                all.streams.extend(streams);
+                if all.authority.is_null() {
+                    all.authority = authority;
+                }
+            }
+            Err(e) => errors.push(format!("{e:#}")),
+        }
+    }
+    if target.processes("controller").next().is_none() {
+        errors.push("there is none".to_owned());
+    }
+    if !errors.is_empty() {
+        all.answers = false;
+        all.error = Some(errors.join("; "));
+    }
+    all
+}
+
+/// Streams of one, and its certificate authority.
+async fn replica(process: &Process) -> Result<(BTreeMap<String, Value>, Value)> {
+    let text = process.admin("/debug/syncz").await?;
+    let found = serde_json::from_str::<Value>(&text).context("its /debug/syncz is not JSON")?;
+    // Another version may not have it.
+    let authority = process.admin("/debug/authority").await.ok();
+    let authority = authority.and_then(|text| serde_json::from_str(&text).ok());
+    Ok((streams(found), authority.unwrap_or(Value::Null)))
+}
+
 impl Controller {
-    /// A node proxy is known by its node, a waypoint by its pod, `<name>.<namespace>`.
-    fn has_stream_of(&self, process: &Process) -> bool {
+    /// A waypoint is known by its pod, `<name>.<namespace>`, a node proxy by that or, where it does not
+    /// say it, by its node.
+    fn has_stream_of(&self, process: &Process, others: &[&str]) -> bool {
         self.streams
             .iter()
             .any(|(proxy, stream)| match process.role.as_str() {
                 "ztunnel" => {
+                    let name = proxy.split('.').next().unwrap_or(proxy);
                     let node = stream.get("node").and_then(Value::as_str);
-                    node.is_some() && node == process.node.as_deref()
+                    let here = node.is_some() && node == process.node.as_deref();
+                    here && (name == process.name || !others.contains(&name))
                 }
                 _ => process
                     .name
@@ -134,7 +170,7 @@ fn streams(value: Value) -> BTreeMap<String, Value> {
         .collect()
 }
 
-async fn proxy(process: &Process, controller: &Controller) -> Proxy {
+async fn proxy(process: &Process, controller: &Controller, others: &[&str]) -> Proxy {
     let dump = process.admin("/config_dump").await;
     // A waypoint's dump has other parts than a node proxy's; only their sizes matter here.
     let dump = dump.and_then(|text| Ok(serde_json::from_str::<Value>(&text)?));
@@ -147,7 +183,7 @@ async fn proxy(process: &Process, controller: &Controller) -> Proxy {
         Value::Object(map) => map.len(),
         _ => 0,
     };
-    let stream = controller.has_stream_of(process);
+    let stream = controller.has_stream_of(process, others);
     let (state, well) = match (error, controller.answers, stream) {
         (Some(e), ..) => (format!("did not answer: {e}"), false),
         (None, false, _) => ("works from memory".to_owned(), true),
@@ -218,13 +254,19 @@ fn bypassed(metrics: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn print(status: &Status) {
+fn print(status: &Status, worries: &[String]) {
     match &status.controller.error {
         None => output::line(format_args!(
             "controller: answers, {} streams",
             status.controller.streams.len()
         )),
         Some(e) => output::line(format_args!("controller: does not answer ({e})")),
+    }
+    if let Some(line) = authority::summary(&status.controller.authority) {
+        output::line(format_args!("certificate authority: {line}"));
+    }
+    for worry in worries {
+        output::line(format_args!("certificate authority: WARNING: {worry}"));
     }
     output::line("");
     output::table(
@@ -287,5 +329,24 @@ mod tests {
     fn streams_are_named_by_their_proxy() {
         let value = serde_json::json!([{"proxy": "ztunnel-node-1.istio-system", "x": 1}, {"y": 2}]);
         assert_eq!(streams(value).len(), 1);
+    }
+
+    #[test]
+    fn of_two_proxies_on_a_node_each_has_its_own_stream() {
+        let stream = serde_json::json!([{"proxy": "ztunnel-a.istio-system", "node": "n1"}]);
+        let controller = Controller {
+            answers: true,
+            error: None,
+            streams: streams(stream),
+            authority: Value::Null,
+        };
+        let has = |name: &str| {
+            let process = Process::for_test(name, "ztunnel", "n1");
+            controller.has_stream_of(&process, &["ztunnel-a", "ztunnel-b"])
+        };
+        assert!(has("ztunnel-a") && !has("ztunnel-b"));
+        // In a lab the process is called otherwise than the proxy.
+        let process = Process::for_test("ztunnel-n1", "ztunnel", "n1");
+        assert!(controller.has_stream_of(&process, &["ztunnel-n1"]));
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::install::RECORD;
-use super::manifest::Choice;
+use crate::choice::Choice;
 use crate::cluster::{Chosen as ChosenCluster, Cluster, Workload, name_of};
 use crate::install::{AMBIT, PART_OF, definitions};
 use crate::output::{self, Verdict};
+use crate::rollout::{self, RECORD};
 
 /// Options of `ambit uninstall`.
 #[derive(clap::Args)]
@@ -43,12 +43,16 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
         cluster: &cluster,
         count: 0,
     };
+    let former = recorded(&cluster, namespace).await;
     for webhook in of_kind(&objects, "ValidatingWebhookConfiguration") {
         gone.delete(webhook).await?;
     }
     for name in ["ambit-cni-node", "ztunnel", "ambit-controller"] {
         let found = Workload::all(&objects).find(|w| w.name() == name);
         let workload = found.with_context(|| format!("the manifests have no {name}"))?;
+        if name == "ztunnel" {
+            super::upgrade::remove_second_proxy(&cluster, namespace, args.timeout).await?;
+        }
         if gone.delete(&workload.object).await? {
             output::note(format_args!("waiting for the pods of {name} to end"));
         }
@@ -60,6 +64,9 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
     for object in objects.iter().rev().filter(|o| o["kind"] != "Namespace") {
         gone.delete(object).await?;
     }
+    // Of another version, if that had more.
+    let rest = rollout::surplus(&cluster, namespace, &former, &[]).await?;
+    rest.delete(&cluster, args.timeout).await?;
     for map in cluster
         .list("v1", "ConfigMap", None, "istio.io/config=true")
         .await?
@@ -111,6 +118,18 @@ fn confirm(args: &Args, cluster: &Cluster, namespace: &str) -> Result<()> {
     Ok(())
 }
 
+/// What was installed, as far as it was recorded: a mesh goes without a record, too.
+async fn recorded(cluster: &Cluster, namespace: &str) -> Vec<Value> {
+    let record = rollout::read(cluster, namespace).await;
+    let objects = record.and_then(|record| record.unwrap_or_default().current.objects());
+    objects.unwrap_or_else(|error| {
+        output::note(format_args!(
+            "the record of the installation is not used: {error:#}"
+        ));
+        Vec::new()
+    })
+}
+
 /// Everything any profile installs.
 fn installed(namespace: &str) -> Result<Vec<Value>> {
     let choice = Choice {
@@ -157,8 +176,9 @@ impl Gone<'_> {
 /// Takes what users' objects depend on, and waits until it is gone: an installation that comes next
 /// would be refused by what is only about to go.
 async fn purge(gone: &mut Gone<'_>, namespace: &str, patience: Duration) -> Result<()> {
-    let secret = key("v1", "Secret", namespace, "istio-ca-secret");
-    gone.delete(&secret).await?;
+    for name in ["istio-ca-secret", "ambit-ca-roots"] {
+        gone.delete(&key("v1", "Secret", namespace, name)).await?;
+    }
     let mut wanted = definitions();
     wanted.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
     let mut going = Vec::new();

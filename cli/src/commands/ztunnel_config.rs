@@ -1,11 +1,13 @@
 //! `ambit ztunnel-config …`: a node proxy's own view, as istioctl prints it.
 
-use crate::dump::{Certificate, ConfigDump, Connection, Workload, X509};
+mod certificates;
+
+use crate::dump::{ConfigDump, Connection, Workload};
 use crate::output::{self, Format, Verdict};
 use crate::target::Target;
 use anyhow::{Context, Result};
+use certificates::certificates;
 use clap::Subcommand;
-use jiff::Timestamp;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -241,75 +243,6 @@ fn policies(dump: &ConfigDump, format: Format, namespace: Option<&str>) -> Resul
             p.scope.clone(),
         ]
     })
-}
-
-fn certificates(all: &[Certificate], format: Format) -> Result<()> {
-    if format != Format::Table {
-        return output::value(&all, format);
-    }
-    let mut rows = Vec::new();
-    for c in all {
-        let state = match &c.state {
-            serde_json::Value::String(s) => s.clone(),
-            other => other.to_string(),
-        };
-        let chain = c.cert_chain.iter().enumerate();
-        let chain = chain.map(|(i, x)| (if i == 0 { "Leaf" } else { "Intermediate" }, x));
-        for (kind, x) in chain.chain(c.root_certs.iter().map(|x| ("Root", x))) {
-            rows.push(vec![
-                c.identity.clone(),
-                kind.to_owned(),
-                state.clone(),
-                holds(x).to_string(),
-                hexadecimal(&x.serial_number),
-                x.expiration_time.clone(),
-                x.valid_from.clone(),
-            ]);
-        }
-        if c.cert_chain.is_empty() {
-            rows.push(vec![
-                c.identity.clone(),
-                "-".into(),
-                state,
-                "false".into(),
-                "-".into(),
-                "-".into(),
-                "-".into(),
-            ]);
-        }
-    }
-    output::table(
-        &[
-            "CERTIFICATE NAME",
-            "TYPE",
-            "STATUS",
-            "VALID CERT",
-            "SERIAL NUMBER",
-            "NOT AFTER",
-            "NOT BEFORE",
-        ],
-        rows,
-    );
-    Ok(())
-}
-
-/// Whether a certificate is valid now.
-fn holds(certificate: &X509) -> bool {
-    let time = |text: &str| text.parse::<Timestamp>().ok();
-    let (from, until) = (
-        time(&certificate.valid_from),
-        time(&certificate.expiration_time),
-    );
-    let now = Timestamp::now();
-    from.is_some_and(|from| from <= now) && until.is_some_and(|until| now < until)
-}
-
-/// A serial number as people know it from other tools; the proxy tells it in decimal.
-fn hexadecimal(serial: &str) -> String {
-    match serial.parse::<u128>() {
-        Ok(number) => format!("{number:x}"),
-        Err(_) => serial.to_owned(),
-    }
 }
 
 #[derive(Serialize)]

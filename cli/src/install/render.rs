@@ -20,6 +20,13 @@ pub(crate) struct Component {
     pub(crate) objects: Vec<Value>,
 }
 
+impl Component {
+    /// Whether the others need it to become ready.
+    pub(crate) fn is_first(&self) -> bool {
+        ["base", "controller"].contains(&self.name.as_str())
+    }
+}
+
 /// The objects of the components that are switched on.
 ///
 /// # Errors

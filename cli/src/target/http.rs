@@ -29,13 +29,21 @@ pub(crate) struct Ask<'a> {
 
 /// Sends a request without a body and returns the answer's text; a status of 400 or more is an error.
 pub(crate) async fn request(netns: &Path, to: SocketAddr, ask: &Ask<'_>) -> Result<String> {
-    let dial = || TcpStream::connect_timeout(&to, DEADLINE);
-    let stream = Netns::open(netns)?.enter(dial)?.context("connect")?;
-    stream.set_nonblocking(true)?;
-    let stream = tokio::net::TcpStream::from_std(stream)?;
+    let stream = dial(netns, to)?;
     tokio::time::timeout(DEADLINE, exchange(stream, ask))
         .await
         .with_context(|| format!("no answer within {DEADLINE:?}"))?
+}
+
+/// A connection inside a network namespace.
+///
+/// # Errors
+/// If the namespace cannot be entered or nothing answers.
+pub(crate) fn dial(netns: &Path, to: SocketAddr) -> Result<tokio::net::TcpStream> {
+    let dial = || TcpStream::connect_timeout(&to, DEADLINE);
+    let stream = Netns::open(netns)?.enter(dial)?.context("connect")?;
+    stream.set_nonblocking(true)?;
+    Ok(tokio::net::TcpStream::from_std(stream)?)
 }
 
 /// The same through the API server. Opening the way there counts, too.

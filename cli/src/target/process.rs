@@ -5,6 +5,12 @@ use crate::cluster::Cluster;
 use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+
+/// How long the API server may take to open a way to a pod.
+const OPENING: Duration = Duration::from_secs(20);
 
 /// One process.
 #[derive(Clone)]
@@ -78,6 +84,28 @@ impl Process {
         self.ask("GET", Port::Metrics, "/metrics").await
     }
 
+    /// Copies both ways between a connection and its admin port, until both have ended.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or breaks off.
+    pub(crate) async fn carry_admin(&self, client: &mut TcpStream) -> Result<()> {
+        match &self.door {
+            Door::Lab { netns, admin, .. } => {
+                let address = admin.with_context(|| format!("{} has no admin port", self.name))?;
+                let mut stream = http::dial(netns, address)?;
+                copy_bidirectional(client, &mut stream).await?;
+                Ok(())
+            }
+            Door::Pod {
+                cluster,
+                namespace,
+                pod,
+                admin,
+                ..
+            } => carry(cluster, (namespace, pod, *admin), client).await,
+        }
+    }
+
     async fn ask(&self, method: &str, port: Port, path: &str) -> Result<String> {
         if !self.running {
             bail!("{} is not running", self.name);
@@ -123,6 +151,42 @@ impl Process {
                     .await
                     .with_context(|| format!("{} at port {number}{path}", self.name))
             }
+        }
+    }
+}
+
+/// Copies both ways between a connection and a port of a pod, until both have ended.
+///
+/// # Errors
+/// If it cannot be reached, or breaks off.
+pub(crate) async fn carry(
+    cluster: &Cluster,
+    (namespace, pod, port): (&str, &str, u16),
+    client: &mut TcpStream,
+) -> Result<()> {
+    let way = cluster.forward(namespace, pod, port);
+    let mut way = tokio::time::timeout(OPENING, way)
+        .await
+        .with_context(|| format!("no way to {namespace}/{pod} within {OPENING:?}"))??;
+    copy_bidirectional(client, &mut way.stream).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+impl Process {
+    /// One that nobody can ask.
+    pub(crate) fn for_test(name: &str, role: &str, node: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            node: Some(node.to_owned()),
+            running: false,
+            door: Door::Lab {
+                netns: PathBuf::new(),
+                admin: None,
+                metrics: None,
+                token_file: None,
+            },
         }
     }
 }
