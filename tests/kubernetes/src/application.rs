@@ -24,7 +24,14 @@ pub(crate) struct Pod {
 
 /// Pods of the namespace `default` that are no gateway's, by name.
 pub(crate) fn pods(site: &Site) -> Result<BTreeMap<String, Pod>> {
-    let list = site.get(&["pods", "--selector=!gateway.networking.k8s.io/gateway-name"])?;
+    pods_of(site, "default")
+}
+
+/// The same of any namespace.
+pub(crate) fn pods_of(site: &Site, namespace: &str) -> Result<BTreeMap<String, Pod>> {
+    let namespace = format!("--namespace={namespace}");
+    let selector = "--selector=!gateway.networking.k8s.io/gateway-name";
+    let list = site.get(&[&namespace, "pods", selector])?;
     let items = list["items"].as_array().context("a list of pods")?;
     items.iter().map(read).collect()
 }

@@ -48,13 +48,6 @@ pub(crate) fn ask(site: &Site, namespace: &str, url: &str, more: &[&str]) -> Res
     })
 }
 
-/// Bodies of requests one after the other on one connection; `url` has a range like `[1-9]`.
-pub(crate) fn many(site: &Site, url: &str, more: &[&str]) -> Result<String> {
-    let mut command = site.kubectl_command(&["exec", "deploy/curl", "--", "curl", "-sS"])?;
-    command.args(more).arg(url);
-    crate::command::output(&mut command)
-}
-
 /// Requests without a pause, each on a connection of its own.
 pub(crate) struct Stream<'a> {
     site: &'a Site,

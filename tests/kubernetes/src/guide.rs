@@ -10,7 +10,7 @@ mod leave;
 mod plaintext;
 mod power;
 mod probes;
-mod routing;
+pub(crate) mod routing;
 mod uninstall;
 mod upgrade;
 
@@ -61,6 +61,9 @@ pub fn run(site: &Site) -> Result<()> {
         "pods join by a label, without a restart or a lost connection",
         &mut |before| join::run(site, before),
     )?;
+    step("a gateway leads into the mesh, too", &mut |_| {
+        ingress::heads(site)
+    })?;
     step(
         "a policy on identities holds without a waypoint",
         &mut |_| l4::run(site),
@@ -92,6 +95,9 @@ pub fn run(site: &Site) -> Result<()> {
         "the mesh goes, also from pods that are still in it, and leaves nothing",
         &mut |before| uninstall::run(site, before),
     )?;
+    step("the samples go, and the cluster is as it was", &mut |_| {
+        uninstall::samples(site)
+    })?;
     say(&format!("{:>4}s all of it", start.elapsed().as_secs()));
     Ok(())
 }

@@ -6,12 +6,23 @@
 #![forbid(unsafe_code)]
 
 mod application;
+pub mod cli;
 mod command;
+pub mod convergence;
+mod door;
 mod flow;
+pub mod gateways;
 pub mod guide;
+pub mod guides;
+mod load;
+mod mesh;
+mod metrics;
+pub mod rolling;
 mod site;
+mod tally;
 mod traces;
 mod wait;
+mod wire;
 
 pub use site::{Site, can_run};
 

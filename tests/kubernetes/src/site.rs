@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ambit_cluster::{Binaries, ClusterName, Directory, NodeNumber, Role, kubectl};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::command::{ended, feed, output};
@@ -80,6 +81,14 @@ impl Site {
     /// # Errors
     /// Programs that are not built, a cluster that does not come up.
     pub fn up(name: &str) -> Result<Self> {
+        Self::with(name, &[])
+    }
+
+    /// The same with images of more samples.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub fn with(name: &str, samples: &[&str]) -> Result<Self> {
         let test = std::env::current_exe().context("find this program")?;
         // <target>/<profile>/deps/<test>
         let mut above = test.ancestors().skip(2);
@@ -101,9 +110,10 @@ impl Site {
                 file.display()
             );
         }
-        site.xtask(&["images", "--built"], &IMAGES)?;
+        let images = [&IMAGES[..], samples].concat();
+        site.xtask(&["images", "--built"], &images)?;
         site.cluster(&["up", "--nodes", "2"])?;
-        let archives: Vec<PathBuf> = IMAGES
+        let archives: Vec<PathBuf> = images
             .iter()
             .map(|image| target.join(format!("images/{image}.tar")))
             .collect();
@@ -144,6 +154,28 @@ impl Site {
         feed(&mut self.kubectl_command(&["apply", "-f", "-"])?, yaml)
     }
 
+    /// Applies YAML to a namespace.
+    pub(crate) fn apply_in(&self, namespace: &str, yaml: &str) -> Result<String> {
+        let words = ["apply", "--namespace", namespace, "-f", "-"];
+        feed(&mut self.kubectl_command(&words)?, yaml)
+    }
+
+    /// Applies a public manifest, unedited.
+    pub(crate) fn apply_sample(&self, namespace: &str, manifest: &str) -> Result<String> {
+        self.sample("apply", namespace, manifest)
+    }
+
+    /// Deletes what a public manifest describes.
+    pub(crate) fn delete_sample(&self, namespace: &str, manifest: &str) -> Result<String> {
+        self.sample("delete", namespace, manifest)
+    }
+
+    fn sample(&self, verb: &str, namespace: &str, manifest: &str) -> Result<String> {
+        let path = self.samples()?.join(manifest);
+        let path = path.to_str().context("a path in UTF-8")?;
+        self.kubectl(&[verb, "--namespace", namespace, "-f", path])
+    }
+
     /// Deletes what YAML describes.
     pub(crate) fn delete(&self, yaml: &str) -> Result<String> {
         feed(&mut self.kubectl_command(&["delete", "-f", "-"])?, yaml)
@@ -151,12 +183,16 @@ impl Site {
 
     /// What `ambit` prints.
     pub(crate) fn ambit(&self, arguments: &[&str]) -> Result<String> {
+        output(&mut self.ambit_command(arguments))
+    }
+
+    /// An `ambit` that the caller runs.
+    pub(crate) fn ambit_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.beside_kubectl(self.programs.join("ambit"));
-        output(
-            command
-                .args(arguments)
-                .env("KUBECONFIG", self.directory.admin()),
-        )
+        command
+            .args(arguments)
+            .env("KUBECONFIG", self.directory.admin());
+        command
     }
 
     /// A program where `kubectl` runs.
@@ -178,6 +214,27 @@ impl Site {
         output(
             Command::new("nsenter").args(["--all", "--target", &target, "--", "sh", "-ec", script]),
         )
+    }
+
+    /// The network namespace where the links of all nodes meet.
+    pub(crate) fn control_plane(&self) -> PathBuf {
+        let netns = self.directory.name().of(Role::ControlPlane);
+        Path::new("/run/netns").join(netns)
+    }
+
+    /// The process of a program of the control plane.
+    pub(crate) fn control_plane_program(&self, program: &str) -> Result<Pid> {
+        let first = self.directory.process(Role::ControlPlane);
+        let first = first.context("the control plane does not run")?;
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"))?;
+        for pid in children.split_whitespace() {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline"))?;
+            let mut words = line.split(|byte| *byte == 0);
+            if words.any(|word| word == program.as_bytes()) {
+                return Ok(Pid::from_raw(pid.parse()?));
+            }
+        }
+        bail!("{program} does not run")
     }
 
     /// Every node.

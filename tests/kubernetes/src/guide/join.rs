@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Before, PAGE};
 use crate::application::{pods, untouched};
 use crate::flow::{Held, Stream, ask};
+use crate::mesh;
 use crate::saw;
 use crate::site::Site;
 use crate::traces::network;
@@ -12,14 +13,7 @@ use crate::wait::until;
 
 pub(super) fn install(site: &Site, before: &mut Before) -> Result<()> {
     let stream = Stream::start(site, PAGE)?;
-    let cgroups = site
-        .cgroup_path()
-        .map(|path| format!("cni.cgroupPath={path}"));
-    let mut arguments = vec!["install", "--profile", "demo"];
-    if let Some(cgroups) = &cgroups {
-        arguments.extend(["--set", cgroups]);
-    }
-    let said = site.ambit(&arguments)?;
+    let said = mesh::install(site)?;
     let verified = site.ambit(&["verify-install"])?;
     saw(&format!(
         "{}; {}",

@@ -3,12 +3,15 @@
 use anyhow::{Result, ensure};
 
 use super::{PAGE, TITLE, ingress};
+use crate::command::ended;
 use crate::flow::ask;
 use crate::saw;
 use crate::site::Site;
 use crate::wait::until;
 
 const OTHERS: &str = include_str!("../manifests/only-the-gateway.yaml");
+/// What curl says of a connection that was reset.
+const RESET: i32 = 56;
 const CURL: &str = include_str!("../manifests/only-curl-and-the-waypoint.yaml");
 
 pub(super) fn run(site: &Site) -> Result<()> {
@@ -21,6 +24,10 @@ pub(super) fn run(site: &Site) -> Result<()> {
         );
         Ok(())
     })?;
+    let mut command = site.kubectl_command(&["exec", "deploy/curl", "--", "curl", "-s", PAGE])?;
+    let end = ended(&mut command)?;
+    ensure!(end.status.code() == Some(RESET), "{end:?}");
+    saw("command terminated with exit code 56");
     ingress::answers(site)?;
     saw("the gateway, which is named, gets the page");
     let denied = until("the reason in the log", || {

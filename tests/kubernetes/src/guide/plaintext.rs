@@ -1,6 +1,6 @@
 //! The application before the mesh.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::{Before, PAGE, TITLE};
 use crate::application::pods;
@@ -10,18 +10,15 @@ use crate::site::Site;
 use crate::traces::network;
 
 /// Of the directory of samples.
-const MANIFESTS: [&str; 3] = [
+pub(super) const MANIFESTS: [&str; 3] = [
     "bookinfo/platform/kube/bookinfo.yaml",
     "bookinfo/platform/kube/bookinfo-versions.yaml",
     "curl/curl.yaml",
 ];
 
 pub(super) fn run(site: &Site, before: &mut Before) -> Result<()> {
-    let samples = site.samples()?;
     for manifest in MANIFESTS {
-        let path = samples.join(manifest);
-        let path = path.to_str().context("a path in UTF-8")?;
-        site.kubectl(&["apply", "-f", path])?;
+        site.apply_sample("default", manifest)?;
     }
     site.kubectl(&[
         "wait",

@@ -10,17 +10,15 @@ use crate::site::Site;
 use crate::wait::until;
 
 const STRICT: &str = include_str!("../manifests/strict.yaml");
-const PROBED: &str = include_str!("../manifests/probed.yaml");
+pub(super) const PROBED: &str = include_str!("../manifests/probed.yaml");
 /// What strangers ask for.
 pub(super) const DETAILS: &str = "http://details.default:9080/details/0";
 /// A namespace that is not in the mesh.
 pub(super) const OUTSIDE: &str = "outside";
 
 pub(super) fn run(site: &Site, before: &mut Before) -> Result<()> {
-    let path = site.samples()?.join("curl/curl.yaml");
-    let path = path.to_str().context("a path in UTF-8")?;
     site.kubectl(&["create", "namespace", OUTSIDE])?;
-    site.kubectl(&["apply", "--namespace", OUTSIDE, "-f", path])?;
+    site.apply_sample(OUTSIDE, "curl/curl.yaml")?;
     site.kubectl(&[
         "rollout",
         "status",

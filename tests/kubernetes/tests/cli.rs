@@ -1,0 +1,14 @@
+//! Every command of `ambit` on a real cluster.
+
+use ambit_kubernetes_tests::{Site, can_run, cli};
+use anyhow::Result;
+
+#[test]
+fn the_commands_do_what_they_say_from_installation_to_removal() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let site = Site::up(&format!("c{}", std::process::id()))?;
+    cli::run(&site)?;
+    site.down()
+}
