@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn lists_and_foreign_kinds() {
-        let text = "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Namespace, metadata: {name: a}}, {apiVersion: v1, kind: Secret, metadata: {name: b}}, {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: c}}]}";
+        let text = "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Namespace, metadata: {name: a}}, {apiVersion: v1, kind: Secret, metadata: {name: b}}, {apiVersion: networking.istio.io/v1, kind: EnvoyFilter, metadata: {name: c}}]}";
         assert_eq!(
             kinds(text),
             ["0@1 Namespace a", "0@1 ignored false", "0@1 ignored true"]

@@ -171,7 +171,10 @@ impl Api {
                 drop(state);
                 self.watch(place.collection, &query)
             }
-            (Method::GET, None) => reply(StatusCode::OK, &state.list(&place.collection)),
+            (Method::GET, None) => {
+                let label = query.get("labelSelector").map(|label| label.as_str());
+                reply(StatusCode::OK, &state.list(&place, label))
+            }
             (Method::GET, Some(_)) => match state.objects.get(&place.key()) {
                 Some(object) => reply(StatusCode::OK, object),
                 None => failure(StatusCode::NOT_FOUND),
@@ -291,12 +294,15 @@ impl State {
                 .is_some_and(|p| p.iter().any(|p| p == plural))
     }
 
-    fn list(&self, collection: &str) -> Value {
+    /// Of the namespace, if one is named; with the label, if one is asked for by its key.
+    fn list(&self, place: &Place, label: Option<&str>) -> Value {
+        let is_there = |namespace: &str| place.namespace.is_empty() || place.namespace == namespace;
         let items: Vec<&Value> = self
             .objects
             .iter()
-            .filter(|((c, _, _), _)| c == collection)
+            .filter(|((c, namespace, _), _)| *c == place.collection && is_there(namespace))
             .map(|(_, object)| object)
+            .filter(|object| label.is_none_or(|key| object["metadata"]["labels"][key].is_string()))
             .collect();
         json!({"kind": "List", "apiVersion": "v1",
             "metadata": {"resourceVersion": self.version.to_string()}, "items": items})
