@@ -18,9 +18,13 @@ use rpds::HashTrieMapSync;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How long a connection or request waits for configuration before it is refused.
 pub const CONFIGURATION_WAIT: Duration = Duration::from_secs(5);
+/// A node proxy may have heard of a binding that is new before we have: the controller tells everybody at
+/// once, and everybody takes their own time.
+pub const LATE: Duration = Duration::from_millis(500);
 
 /// Everything known at one moment. Cloning is O(1).
 #[derive(Clone, Debug, Default)]
@@ -136,26 +140,26 @@ impl State {
     }
 
     /// What `find` finds, waiting at most [`CONFIGURATION_WAIT`] for it while configuration is still
-    /// arriving. `None`: it is not there, and either everything is known or the time is over.
+    /// arriving and [`LATE`] after that. `None`: it is not there in time.
     pub async fn wait_for<T>(&self, find: impl Fn(&View) -> Option<T>) -> Option<T> {
-        let mut changes = self.changes.clone();
-        let look = async {
-            loop {
-                changes.mark_unchanged();
-                {
-                    let view = self.load();
-                    let found = find(&view);
-                    if found.is_some() || view.is_complete() {
-                        return found;
-                    }
+        let (mut changes, begun) = (self.changes.clone(), Instant::now());
+        loop {
+            changes.mark_unchanged();
+            let limit = {
+                let view = self.load();
+                if let Some(found) = find(&view) {
+                    return Some(found);
                 }
-                if changes.changed().await.is_err() {
-                    return None;
+                match view.is_complete() {
+                    true => LATE,
+                    false => CONFIGURATION_WAIT,
                 }
-            }
-        };
-        tokio::time::timeout(CONFIGURATION_WAIT, look)
-            .await
-            .unwrap_or(None)
+            };
+            let left = limit.checked_sub(begun.elapsed())?;
+            tokio::time::timeout(left, changes.changed())
+                .await
+                .ok()?
+                .ok()?;
+        }
     }
 }

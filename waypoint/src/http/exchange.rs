@@ -145,6 +145,9 @@ async fn router(downstream: &Downstream, authority: &str) -> Result<Option<Arc<R
     if let Some(router) = find(&state.load()) {
         return Ok(Some(router));
     }
+    if downstream.is_from_outside() && state.load().is_complete() {
+        return Ok(None);
+    }
     let found = state.wait_for(find).await;
     if found.is_none() && !(downstream.is_from_outside() && state.load().is_complete()) {
         return Err(Failure::NotConfigured);

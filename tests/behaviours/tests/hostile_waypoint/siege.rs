@@ -9,13 +9,16 @@ use crate::stage::{REVIEWS, SOON, Stage};
 use ambit_behaviours::memory;
 use ambit_harness::client::HttpSummary;
 use ambit_harness::demo::scene::BOOKINFO;
-use ambit_harness::lab::finish;
+use ambit_harness::lab::{DaemonKind, finish};
+use ambit_harness::names::NodeNumber;
 use ambit_harness::process::Process;
 use ambit_harness::until;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 
+/// Lines of a log shown when requests were lost.
+const SHOWN: usize = 40;
 /// Virtual address of the Service behind the waypoint.
 pub(crate) const AUTHORITY: &str = "10.96.1.3:9080";
 /// Connections that go on asking.
@@ -120,6 +123,27 @@ impl Siege {
         Ok(text)
     }
 
+    /// What the programs on the way of the steady requests have logged of others than good ones.
+    fn complaints(&self) -> Result<String> {
+        let lab = &self.stage.lab;
+        let nodes = (1..=2).map(|node| DaemonKind::Ztunnel(NodeNumber::new(node)));
+        let mut logs: Vec<String> = nodes.map(|node| lab.log(node)).collect();
+        logs.push(self.log()?);
+        let bad = |line: &&str| {
+            let named = ["\terror\t", "\twarn\t", "error="];
+            named.iter().any(|word| line.contains(word)) && !line.contains("malformed request")
+        };
+        let last = |log: String| {
+            let lines: Vec<_> = log.lines().filter(bad).map(str::to_owned).collect();
+            lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+        };
+        Ok(logs
+            .into_iter()
+            .map(last)
+            .collect::<Vec<_>>()
+            .join("\n--\n"))
+    }
+
     /// Waits until the waypoint has logged a line with all of `words`.
     pub(crate) async fn logged(&self, words: &[&str]) -> Result<()> {
         self.stage.log_line(words).await.map(drop)
@@ -141,9 +165,10 @@ impl Siege {
     /// No steady request was lost or answered otherwise; then the lab goes down.
     pub(crate) async fn over(self) -> Result<()> {
         self.steady.signal(Signal::SIGTERM);
+        let complaints = self.complaints()?;
         let summary: HttpSummary = finish(self.steady).await?.summary()?;
-        ensure!(summary.errors.is_empty(), "{summary:?}");
-        ensure!(summary.ok() == summary.requests, "{summary:?}");
+        let all = summary.errors.is_empty() && summary.ok() == summary.requests;
+        ensure!(all, "{summary:?}\n{complaints}");
         self.stage.lab.down().await;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A controller that sends what is no route.
 
 use super::*;
+use crate::state::{CONFIGURATION_WAIT, LATE, View};
 use ambit_api::route as pb;
 use ambit_model::ids::ServiceKey;
 use ambit_runtime::readiness::Readiness;
@@ -93,4 +94,28 @@ fn a_resource_without_a_body_is_counted_too() {
     update.malformed.push(bodiless);
     assert!(subscriber.apply(&update).is_empty(), "the client names it");
     assert_eq!(refused.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_proxy_has_heard_of_first_is_waited_for_and_what_nobody_has_is_not_for_long() {
+    let (state, writer) = State::new("shop/waypoint");
+    let gate = Readiness::new().gate("configuration");
+    let mut subscriber = Subscriber::new(writer, state.clone(), gate, Counter::default());
+    for type_url in Subscriber::TYPES {
+        let mut first = update(vec![]);
+        (first.type_url, first.first) = (type_url.into(), true);
+        subscriber.apply(&first);
+    }
+    assert!(state.load().is_complete());
+    let key = ServiceKey::new("shop", HOST);
+    let find = |view: &View| view.router(&key, 80).cloned();
+    let begun = tokio::time::Instant::now();
+    assert!(state.wait_for(find).await.is_none());
+    assert!(begun.elapsed() >= LATE && begun.elapsed() < CONFIGURATION_WAIT);
+    let late = async {
+        tokio::time::sleep(LATE / 2).await;
+        subscriber.apply(&update(vec![("80", router(80, 200))]));
+    };
+    let (found, ()) = tokio::join!(state.wait_for(find), late);
+    assert!(found.is_some());
 }
