@@ -2,7 +2,8 @@
 //! In: URL, rate, whether connections are kept. Out: one line of JSON for each second with what ended in
 //! it: statuses, errors, the slowest answer. Until SIGTERM or SIGINT.
 //! A request that was never sent, because its kept connection had just been closed, goes on another one,
-//! as in any client with a pool; it is counted. One that may have been sent is never repeated.
+//! as in any client with a pool; it is counted. One that may have been sent is repeated only if that is
+//! asked for, as browsers do it (RFC 9112 section 9.3.1: a server may close when a request is on its way).
 //! Owns: its idle connections, at most [`KEPT`]; requests under way, at most [`UNDER_WAY`].
 
 use std::collections::BTreeMap;
@@ -41,6 +42,9 @@ pub(crate) struct Args {
     /// Keep connections between requests; else each request has its own
     #[arg(short = 'k', long)]
     keep_alive: bool,
+    /// Repeat a request on another connection, once, if a kept one ends without any of the answer
+    #[arg(long, requires = "keep_alive")]
+    again: bool,
     /// Milliseconds for one request, connection included
     #[arg(long, default_value_t = 10_000)]
     timeout_ms: u64,
@@ -62,7 +66,7 @@ struct Line {
     errors: BTreeMap<String, u64>,
     /// Connections made
     connections: u64,
-    /// Requests that a closed connection had not taken, sent again on another
+    /// Requests that a closed connection had not taken, or not answered, sent on another
     moved: u64,
     /// Slowest answer, in milliseconds from the moment it fell due
     slowest_ms: u64,
@@ -105,6 +109,7 @@ struct Load {
     path: Uri,
     authority: HeaderValue,
     keep_alive: bool,
+    again: bool,
     limit: Duration,
     idle: Mutex<Vec<(Connection, Instant)>>,
     line: Mutex<Line>,
@@ -130,6 +135,7 @@ impl Load {
             path: path.parse()?,
             authority: HeaderValue::from_str(authority.as_str())?,
             keep_alive: args.keep_alive,
+            again: args.again,
             limit: Duration::from_millis(args.timeout_ms),
             idle: Mutex::default(),
             line: Mutex::default(),
@@ -151,7 +157,7 @@ impl Load {
 
     /// The status of a complete answer.
     async fn exchange(&self) -> anyhow::Result<u16> {
-        let mut request = self.request();
+        let (mut request, mut again) = (self.request(), self.again);
         loop {
             let kept = self.kept();
             let fresh = kept.is_none();
@@ -165,6 +171,11 @@ impl Load {
                     Some(unsent) if !fresh => {
                         self.line(|line| line.moved += 1);
                         request = unsent;
+                        continue;
+                    }
+                    None if !fresh && again && failed.error().is_incomplete_message() => {
+                        self.line(|line| line.moved += 1);
+                        (request, again) = (self.request(), false);
                         continue;
                     }
                     _ => return Err(failed.into_error()).context("request"),
@@ -244,6 +255,43 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::sync::Arc;
     use std::time::Instant;
+
+    /// Reads a second request on the first connection, answers only the first, and closes.
+    fn ending_server() -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut head = [0; 1024];
+            for more in [true, false] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut head).unwrap();
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    .unwrap();
+                if more {
+                    let _ = stream.read(&mut head).unwrap();
+                }
+            }
+        });
+        (address, server)
+    }
+
+    #[tokio::test]
+    async fn what_a_kept_connection_does_not_answer_is_repeated_only_when_asked_for() {
+        let options = ["--keep-alive", "--again"];
+        for (given, failed) in [(&options[..1], 1), (&options[..], 0)] {
+            let (address, server) = ending_server();
+            let load = Arc::new(Load::of(&args(address, given)).await.unwrap());
+            for _ in 0..2 + failed {
+                load.clone().one(Instant::now()).await;
+            }
+            let line = load.line.lock().unwrap();
+            assert_eq!(line.statuses.get(&200), Some(&2), "{line:?}");
+            assert_eq!(line.errors.values().sum::<u64>(), failed, "{line:?}");
+            assert_eq!(line.moved, 1 - failed, "{line:?}");
+            server.join().unwrap();
+        }
+    }
 
     fn args(address: std::net::SocketAddr, more: &[&str]) -> super::Args {
         use clap::Parser as _;
