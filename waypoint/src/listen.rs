@@ -38,8 +38,13 @@ pub fn run(parts: Parts, listener: std::net::TcpListener) -> io::Result<()> {
         });
         tokio::join!(
             accept::run(worker.clone(), listener),
-            ingress::run(worker, any, listening),
+            ingress::run(worker.clone(), any, listening),
         );
+        let mut drain = worker.drain.clone();
+        tokio::select! {
+            () = worker.upstreams.close() => {}
+            () = drain.expired() => {}
+        }
         Ok(())
     })
 }

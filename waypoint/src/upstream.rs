@@ -64,4 +64,11 @@ impl Upstreams {
         }
         self.http.sweep();
     }
+
+    /// Lets go all connections and waits until the endpoints have everything; no request may be in
+    /// progress.
+    pub(crate) async fn close(&self) {
+        self.http.clear();
+        self.tunnels.close().await;
+    }
 }

@@ -69,8 +69,12 @@ async fn run(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>, mut drai
         }
     }
     pods.stop_all();
+    let over = async {
+        pods.finished().await;
+        worker.tunnels.close().await;
+    };
     tokio::select! {
-        () = pods.finished() => {}
+        () = over => {}
         () = answer_while_draining(&worker, &mut commands) => {}
         () = drain.expired() => {
             worker.registry.cut_where(Cut::Drain, |_| true);

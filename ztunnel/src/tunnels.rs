@@ -54,6 +54,11 @@ impl Tunnels {
         }
     }
 
+    /// Lets go all tunnels and waits until the peers have everything; their streams must have ended.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// Opens a stream, on a tunnel that is there or on a new one.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! Spec: RFC 9113; settings as Istio's ztunnel.
 
 mod client;
+mod closing;
 mod error;
 mod ping;
 mod pool;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub h2_deadline: Duration,
     /// Deadline of the reply to CONNECT.
     pub reply_deadline: Duration,
+    /// How long the peer may take to end its side after we have ended ours, both roles.
+    pub close_deadline: Duration,
 }
 
 impl Default for Settings {
@@ -83,6 +86,7 @@ impl Default for Settings {
             tls_deadline: ten,
             h2_deadline: ten,
             reply_deadline: ten,
+            close_deadline: ten,
         }
     }
 }

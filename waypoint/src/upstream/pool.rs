@@ -5,9 +5,13 @@
 //! Owns: idle and shared connections. A request that a stale connection never sent is repeated on
 //! another at once; one that may have been sent is only if that cannot matter (`again`).
 
+mod handshake;
+
+pub(crate) use handshake::LocalExecutor;
+
 use super::Upstreams;
 use super::again::Again;
-use super::connect::{Beneath, UpstreamIo, connect};
+use super::connect::Beneath;
 use super::endpoints::Target;
 use crate::message::body::Body;
 use crate::outcome::ConnectFailure;
@@ -17,13 +21,11 @@ use ambit_routing::http::retry::TryEnd;
 use foldhash::HashMap;
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, Shared};
+use handshake::{handshake1, handshake2};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper::rt::Executor;
-use hyper_util::rt::TokioTimer;
 use std::cell::RefCell;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,11 +38,6 @@ const KEPT: usize = 64;
 const IDLE: Duration = Duration::from_secs(60);
 /// How often idle connections are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_secs(15);
-/// Receive windows of HTTP/2.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// Largest header list accepted.
-const HEADER_LIST: u32 = 64 << 10;
 
 /// Which HTTP is spoken to the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -307,6 +304,12 @@ impl HttpPool {
         });
     }
 
+    /// Lets go everything; requests in progress go on.
+    pub(crate) fn clear(&self) {
+        self.shared.borrow_mut().clear();
+        self.idle.borrow_mut().clear();
+    }
+
     fn forget_unusable(&self, key: &Key) {
         let mut shared = self.shared.borrow_mut();
         if shared.get(key).is_some_and(|common| !common.is_usable()) {
@@ -359,48 +362,6 @@ impl Key {
     }
 }
 
-async fn handshake1(upstreams: &Upstreams, target: &Target) -> Result<Sender1, ConnectFailure> {
-    let connection = connect(upstreams, target, None).await?;
-    let (beneath, io) = (connection.beneath(), connection.into_io());
-    let shaken = http1::Builder::new()
-        .max_buf_size(HEADER_LIST as usize * 2)
-        .max_headers(MAX_HEADERS)
-        .handshake::<UpstreamIo, Body>(io);
-    let (http, connection) = shaken.await.map_err(|_| ConnectFailure::Dial)?;
-    drive(connection);
-    Ok(Sender1 { http, beneath })
-}
-
-/// Headers of one message.
-const MAX_HEADERS: usize = 512;
-
-async fn handshake2(upstreams: &Upstreams, target: &Target) -> Result<Sender2, ConnectFailure> {
-    let connection = connect(upstreams, target, None).await?;
-    let (beneath, io) = (connection.beneath(), connection.into_io());
-    let shaken = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADER_LIST)
-        .handshake::<UpstreamIo, Body>(io);
-    let limit = target.cluster.connect_timeout;
-    let (http, connection) = tokio::time::timeout(limit, shaken)
-        .await
-        .map_err(|_| ConnectFailure::Timeout)?
-        .map_err(|_| ConnectFailure::Dial)?;
-    drive(connection);
-    Ok(Sender2 { http, beneath })
-}
-
-/// The connection's task ends with the connection: when it closes, or when no sender is left.
-fn drive(connection: impl Future<Output = hyper::Result<()>> + 'static) {
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "upstream connection failed");
-        }
-    });
-}
-
 fn classify(failed: &TrySendError<Request<Body>>, unsent: bool) -> SendFailure {
     let error = failed.error();
     let reason = std::error::Error::source(error)
@@ -414,15 +375,5 @@ fn classify(failed: &TrySendError<Request<Body>>, unsent: bool) -> SendFailure {
         SendFailure::Protocol
     } else {
         SendFailure::Reset
-    }
-}
-
-/// Runs hyper's tasks on the worker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
     }
 }

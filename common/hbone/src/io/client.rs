@@ -7,6 +7,7 @@
 //! follows them).
 
 use super::Settings;
+use super::closing::{Closing, Shared};
 use super::error::{ConnectError, DialError, MuxError, Stage};
 use super::ping::{Beat, Keepalive};
 use super::stream::Stream;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -71,6 +73,21 @@ pub async fn connect<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let (_, alone) = watch::channel(());
+    connect_among(io, svid, expected, settings, alone).await
+}
+
+/// As [`connect`]; `among` is held until the tunnel has said and heard everything.
+pub(super) async fn connect_among<T>(
+    io: T,
+    svid: &Arc<Svid>,
+    expected: &Arc<[SpiffeId]>,
+    settings: &Settings,
+    among: watch::Receiver<()>,
+) -> Result<Rc<Tunnel>, DialError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let secured = tls::connect(io, svid, expected, settings.tls_deadline)
         .await
         .map_err(|error| match error {
@@ -81,7 +98,7 @@ where
             other => DialError::Tls(other),
         })?;
     let after = settings.h2_deadline;
-    let tunnel = tokio::time::timeout(after, greet(secured, svid, settings))
+    let tunnel = tokio::time::timeout(after, greet(secured, svid, settings, among))
         .await
         .map_err(|_| DialError::Timeout {
             stage: Stage::H2,
@@ -94,11 +111,13 @@ async fn greet<T>(
     secured: Secured<T>,
     svid: &Arc<Svid>,
     settings: &Settings,
+    among: watch::Receiver<()>,
 ) -> Result<Tunnel, DialError>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let failure = secured.stream.failure();
+    let io = Shared::new(secured.stream);
     let (send, mut connection) = h2::client::Builder::new()
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
@@ -106,7 +125,7 @@ where
         .max_header_list_size(settings.client_header_list)
         .max_send_buffer_size(settings.send_buffer)
         .enable_push(false)
-        .handshake(secured.stream)
+        .handshake(io.clone())
         .await
         .map_err(|e| h2_failed(e, &failure))?;
     let pings = connection
@@ -114,6 +133,8 @@ where
         .expect("taken once, from a new connection");
     let driver = Driver {
         connection,
+        io,
+        closing: Closing::of(settings),
         keepalive: Keepalive::new(
             pings,
             Duration::ZERO,
@@ -121,6 +142,7 @@ where
             settings.ping_timeout,
         ),
         failure,
+        _among: among,
     };
     let closed = Rc::new(Cell::new(false));
     let (tell, greeted) = oneshot::channel();
@@ -155,9 +177,12 @@ fn h2_failed(error: h2::Error, failure: &TlsFailure) -> DialError {
 }
 
 struct Driver<T> {
-    connection: Connection<SecureStream<T>, Bytes>,
+    connection: Connection<Shared<SecureStream<T>>, Bytes>,
+    io: Shared<SecureStream<T>>,
+    closing: Closing,
     keepalive: Keepalive,
     failure: TlsFailure,
+    _among: watch::Receiver<()>,
 }
 
 enum Ended {
@@ -178,7 +203,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 let _ = tell.send(Err(h2_failed(error, &self.failure)));
             }
             (Ended::Connection(Err(error)), None) => debug!(%error, "tunnel failed"),
-            (Ended::Connection(Ok(())), _) => {}
+            (Ended::Connection(Ok(())), tell) => {
+                drop(tell);
+                self.io.peer_ended(&self.closing).await;
+            }
             (Ended::Silent, _) => debug!("tunnel closed: PING not answered"),
         }
     }

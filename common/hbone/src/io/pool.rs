@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How often a request that nobody processed is tried on another tunnel.
@@ -54,6 +55,8 @@ struct Inner {
     /// Dials, and the sweeper.
     tasks: RefCell<JoinSet<()>>,
     sweeping: Cell<bool>,
+    /// Watched by every tunnel until its connection has ended.
+    drivers: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -100,6 +103,7 @@ impl Pool {
                 stats: Cell::default(),
                 tasks: RefCell::default(),
                 sweeping: Cell::new(false),
+                drivers: watch::Sender::new(()),
             }),
         }
     }
@@ -202,8 +206,9 @@ impl Pool {
         let tcp = dial();
         let (svid, expected) = (svid.clone(), key.expected.clone());
         let settings = self.inner.settings.clone();
+        let among = self.inner.drivers.subscribe();
         let task = async move {
-            let result = establish(tcp, &svid, &expected, &settings).await;
+            let result = establish(tcp, (&svid, &expected), &settings, among).await;
             landing.land(result);
         };
         let mut tasks = self.inner.tasks.borrow_mut();
@@ -240,6 +245,14 @@ impl Pool {
         for slot in self.inner.slots.borrow_mut().values_mut() {
             slot.tunnels.retain(|tunnel| shows(tunnel, svid));
         }
+    }
+
+    /// Lets go all tunnels and waits until their last streams have ended, everything is sent and the peers
+    /// have ended their sides: a process that exits before cuts what its peers have not read yet.
+    pub async fn close(&self) {
+        self.inner.slots.borrow_mut().clear();
+        self.inner.tasks.borrow_mut().abort_all();
+        self.inner.drivers.closed().await;
     }
 
     /// Lets go all tunnels from one pod (see [`TunnelKey::from`]); their streams go on.
@@ -299,9 +312,9 @@ fn shows(tunnel: &Tunnel, svid: &Arc<Svid>) -> bool {
 
 async fn establish<T, E>(
     tcp: impl Future<Output = Result<T, E>>,
-    svid: &Arc<Svid>,
-    expected: &Arc<[SpiffeId]>,
+    (svid, expected): (&Arc<Svid>, &Arc<[SpiffeId]>),
     settings: &Settings,
+    among: watch::Receiver<()>,
 ) -> Result<Rc<Tunnel>, DialError>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -315,7 +328,7 @@ where
             after,
         })?
         .map_err(|error| DialError::Connect(error.into()))?;
-    client::connect(io, svid, expected, settings).await
+    client::connect_among(io, svid, expected, settings, among).await
 }
 
 /// Lets idle tunnels go until the pool is dropped.

@@ -5,6 +5,7 @@
 //! Must not happen here: a decision about a request beyond its form; a peer without identity.
 
 use super::Settings;
+use super::closing::{Closing, Shared};
 use super::error::{AcceptError, MuxError, StreamRefused, TunnelError};
 use super::ping::{Beat, Keepalive};
 use super::stream::Stream;
@@ -32,7 +33,9 @@ const HEADERS_TOO_LARGE: &str = "headers";
 
 /// An established tunnel from a verified peer.
 pub struct ServerTunnel<T> {
-    connection: Connection<SecureStream<T>, Bytes>,
+    connection: Connection<Shared<SecureStream<T>>, Bytes>,
+    io: Shared<SecureStream<T>>,
+    closing: Closing,
     keepalive: Keepalive,
     ping_timeout: Duration,
     peer: SpiffeId,
@@ -65,6 +68,7 @@ where
     let secured = tls::accept(io, svid, settings.tls_deadline)
         .await
         .map_err(AcceptError::Tls)?;
+    let io = Shared::new(secured.stream);
     let handshake = h2::server::Builder::new()
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
@@ -73,7 +77,7 @@ where
         .max_header_list_size(settings.server_header_list.saturating_mul(2))
         .max_concurrent_streams(settings.server_max_streams)
         .max_send_buffer_size(settings.send_buffer)
-        .handshake(secured.stream);
+        .handshake(io.clone());
     let after = settings.h2_deadline;
     let mut connection = tokio::time::timeout(after, handshake)
         .await
@@ -85,6 +89,8 @@ where
     let (interval, timeout) = (settings.ping_interval, settings.ping_timeout);
     Ok(ServerTunnel {
         connection,
+        io,
+        closing: Closing::of(settings),
         keepalive: Keepalive::new(pings, interval, interval, timeout),
         ping_timeout: timeout,
         peer: secured.peer,
@@ -176,7 +182,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ServerTunnel<T> {
                         (self.tell)(StreamRefused::Full { limit });
                     }
                 }
-                Event::Closed(result) => return result.map_err(TunnelError::from),
+                Event::Closed(Ok(())) => {
+                    self.io.peer_ended(&self.closing).await;
+                    return Ok(());
+                }
+                Event::Closed(Err(error)) => return Err(error.into()),
                 Event::Silent => {
                     self.connection.abrupt_shutdown(Reason::NO_ERROR);
                     return Err(TunnelError::Ping {

@@ -27,7 +27,7 @@ fn id(account: &str) -> SpiffeId {
 }
 
 /// Runs a test on a worker like the proxy's.
-fn worker<F: Future>(paused: bool, test: F) -> F::Output {
+pub(super) fn worker<F: Future>(paused: bool, test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(paused)

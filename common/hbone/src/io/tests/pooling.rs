@@ -189,3 +189,28 @@ fn a_new_certificate_gets_a_new_tunnel_while_old_streams_go_on() {
         echoes(old).await;
     });
 }
+
+#[test]
+fn a_pool_that_is_closed_has_sent_everything_and_waits_for_streams_and_peers() {
+    worker(false, async {
+        let world = World::new().await;
+        let pool = world.pool();
+        pool.close().await;
+        let opened = world.open(&pool, "10.0.0.2:80").await.unwrap();
+        let mut other = world.key();
+        other.from = 2;
+        let open = request("10.0.0.2:80");
+        let idle = pool.open(&other, &world.client, || world.dial(), &open);
+        drop(idle.await.unwrap());
+        let mut close = Box::pin(pool.close());
+        assert!(futures::poll!(&mut close).is_pending());
+        echoes(opened).await;
+        close.await;
+        assert!(pool.tunnels().is_empty());
+        // Both echo servers and both links saw an end of their connection, none was cut.
+        let mut tasks = std::mem::take(&mut *world.tasks.borrow_mut());
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+    });
+}
