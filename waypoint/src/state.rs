@@ -24,7 +24,7 @@ use tokio::time::Instant;
 pub const CONFIGURATION_WAIT: Duration = Duration::from_secs(5);
 /// A node proxy may have heard of a binding that is new before we have: the controller tells everybody at
 /// once, and everybody takes their own time.
-pub const LATE: Duration = Duration::from_millis(500);
+pub const LATE: Duration = Duration::from_secs(2);
 
 /// Everything known at one moment. Cloning is O(1).
 #[derive(Clone, Debug, Default)]

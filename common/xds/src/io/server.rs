@@ -192,15 +192,20 @@ impl Stream {
         let end = tokio::time::Instant::now() + age;
         info!(caller = %self.state.caller(), "xds stream opened");
         let mut waiting: Option<BoxFuture<'static, Turn>> = None;
+        let mut set = sets.borrow_and_update().clone();
         loop {
-            let set = sets.borrow_and_update().clone();
             if self.must_wait(&set) {
                 let turns = self.server.turns.clone();
                 waiting.get_or_insert_with(|| turns.next().boxed());
             } else if self.push(&set).await.is_err() {
                 break;
             }
-            drop(set);
+            // What was begun with one set is ended with it: a type that differs again with every answer would
+            // hold back for ever those that are sent after it.
+            if self.state.is_answered() && set.generation() != sets.borrow().generation() {
+                set = sets.borrow_and_update().clone();
+                continue;
+            }
             let turn_ends = self.turn.as_ref().map_or(end, |turn| turn.end);
             tokio::select! {
                 Some(turn) = OptionFuture::from(waiting.as_mut()) => {
@@ -218,7 +223,7 @@ impl Stream {
                         break;
                     }
                 },
-                changed = sets.changed() => if changed.is_err() { break },
+                changed = sets.changed(), if self.state.is_answered() => if changed.is_err() { break },
                 _ = drain.signalled() => break,
                 () = tokio::time::sleep_until(end) => break,
                 () = self.sender.closed() => break,

@@ -1,10 +1,16 @@
-//! A client that says something that is no request.
+//! Clients that say something that is no request, and one that is told without end.
 
 use super::*;
 use crate::Role;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use crate::resource_set::{Audience, Resource, ResourceChange};
+use crate::wire::client_state::ClientState;
+use ambit_api::discovery::Node;
+use ambit_api::type_urls::{ADDRESS, AUTHORIZATION};
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use prost::Message as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tower::ServiceExt;
 
 struct Everybody;
@@ -72,4 +78,71 @@ async fn whoever_asks_for_what_is_not_served_or_for_too_much_is_turned_away_and_
         assert_eq!(counters.denied.load(Ordering::Relaxed), 1);
         assert_eq!(counters.malformed.load(Ordering::Relaxed), 0);
     }
+}
+
+/// A set in which `name` of a type is another one than it was.
+fn with(set: &ResourceSet, type_url: &str, name: &str, body: usize) -> Arc<ResourceSet> {
+    let body = Bytes::from(body.to_string());
+    let change = ResourceChange {
+        type_url: type_url.into(),
+        name: name.into(),
+        resource: Some(Resource::new(body, vec![], Audience::Everyone)),
+    };
+    Arc::new(set.apply([change]))
+}
+
+/// The next message of a call.
+async fn message<B>(body: &mut B, read: &mut BytesMut) -> DeltaDiscoveryResponse
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Debug,
+{
+    loop {
+        if let Some(prefix) = read.first_chunk::<5>() {
+            let [_, length @ ..] = *prefix;
+            let end = 5 + u32::from_be_bytes(length) as usize;
+            if read.len() >= end {
+                let whole = read.split_to(end);
+                return DeltaDiscoveryResponse::decode(&whole[5..]).unwrap();
+            }
+        }
+        let frame = body.frame().await.expect("the call goes on").unwrap();
+        read.extend_from_slice(&frame.into_data().expect("no trailers"));
+    }
+}
+
+#[tokio::test]
+async fn a_type_that_changes_with_every_answer_does_not_hold_back_the_others() {
+    const ROUNDS: usize = 20;
+    let (sets, receiver) = watch::channel(Arc::default());
+    let (_trigger, drain) = drain::channel();
+    let service = Server::new(receiver, Arc::new(Everybody), drain).into_service();
+    let mut client = ClientState::new(Node::default(), &[AUTHORIZATION, ADDRESS]);
+    let (say, said) = mpsc::unbounded_channel();
+    let speaks = |request: &DeltaDiscoveryRequest| {
+        let frame = Frame::data(Bytes::from(framed(request)));
+        say.send(Ok::<_, std::convert::Infallible>(frame)).unwrap();
+    };
+    client.start().iter().for_each(speaks);
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+    let request = http::Request::post(path)
+        .header("content-type", "application/grpc")
+        .body(StreamBody::new(UnboundedReceiverStream::new(said)))
+        .unwrap();
+    let mut body = service.oneshot(request).await.unwrap().into_body();
+    let mut read = BytesMut::new();
+    for round in 0..ROUNDS {
+        let response = message(&mut body, &mut read).await;
+        let (update, nonce) = client.on_response(response).unwrap();
+        if update.resources.iter().any(|one| one.name == "late") {
+            return;
+        }
+        let mut set = with(&sets.borrow(), AUTHORIZATION, "restless", round);
+        if round == 2 {
+            set = with(&set, ADDRESS, "late", round);
+        }
+        sets.send_replace(set);
+        speaks(&client.answer(&update, nonce, &[]));
+    }
+    panic!("never told in {ROUNDS} answers");
 }
