@@ -2,6 +2,7 @@
 
 use crate::authority::{Keeper, Ledger, Origin, Settings};
 use crate::cluster;
+use crate::cluster::classes::Classes;
 use crate::cluster::leader::Candidate;
 use crate::cluster::registration::Registration;
 use crate::cluster::roots::{Namespaces, Roots};
@@ -44,6 +45,7 @@ pub struct App {
     drain: drain::Watch,
     xds_addr: SocketAddr,
     http_addr: SocketAddr,
+    webhook_addr: Option<SocketAddr>,
 }
 
 impl App {
@@ -138,6 +140,7 @@ impl App {
             metrics,
             synced: readiness.gate("first batch"),
             first,
+            rested: tokio::time::Instant::now(),
         };
 
         tasks.spawn("index", index.run(drain.clone()));
@@ -154,6 +157,7 @@ impl App {
             drain,
             xds_addr,
             http_addr,
+            webhook_addr: opened.webhook_addr,
         })
     }
 
@@ -165,6 +169,11 @@ impl App {
     /// Where metrics and debug are served.
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Where objects are judged; `None` with a directory.
+    pub fn webhook_addr(&self) -> Option<SocketAddr> {
+        self.webhook_addr
     }
 
     /// Runs until the drain is over.
@@ -218,6 +227,7 @@ struct Opened {
     authority: Arc<Authority>,
     source: Watch,
     executor: Executor,
+    webhook_addr: Option<SocketAddr>,
 }
 
 fn rules(config: &Config) -> Rules {
@@ -263,6 +273,7 @@ async fn directory(
         }),
         source: source.with_context(|| format!("cannot watch {}", dir.display()))?,
         executor: Executor::Directory(DirectoryWrites::new(Writer::new(dir, WRITER)?)),
+        webhook_addr: None,
     })
 }
 
@@ -305,6 +316,10 @@ async fn api_server(
         client: client.clone(),
         namespace: config.namespace.clone(),
         signer: signer.clone(),
+        leads: leads.clone(),
+    };
+    let classes = Classes {
+        client: client.clone(),
         leads,
     };
     tasks.spawn("leader", candidate.run(around.drain.clone()));
@@ -312,6 +327,7 @@ async fn api_server(
     tasks.spawn("writes", writing.run(around.drain.clone()));
     tasks.spawn("roots", roots.run(around.drain.clone()));
     tasks.spawn("registration", registration.run(around.drain.clone()));
+    tasks.spawn("classes", classes.run(around.drain.clone()));
     let authority = Arc::new(Authority {
         signer,
         tokens: Tokens::Reviews(Box::new(Reviews::new(
@@ -322,7 +338,8 @@ async fn api_server(
     });
     let names = tls::names(&config.namespace, &config.mesh.cluster_domain);
     let webhook = TlsPort::bind(cluster.webhook_addr, authority.clone(), names).await?;
-    tasks.spawn("webhook", webhook.serve(Webhook, around.drain.clone()));
+    let webhook_addr = Some(webhook.local_addr());
+    tasks.spawn("webhook", webhook.serve_http(Webhook, around.drain.clone()));
     Ok(Opened {
         authority,
         source: kubernetes::watch(
@@ -330,6 +347,7 @@ async fn api_server(
             Kinds::MeshAndOverlays(config.mesh.root_namespace.clone()),
         ),
         executor: Executor::Cluster(writes),
+        webhook_addr,
     })
 }
 

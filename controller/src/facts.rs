@@ -1,37 +1,73 @@
 //! What serving needs to know of the objects: pods, for certificates, and accounts of gateways.
-//! Published whole by the index task before the resources of the same batch; read without locks.
+//! Published whole by the index task before the resources of the same batch; read without locks. What a batch
+//! does not touch is shared with the facts before it.
 
 use ambit_ca::pods::{PodDirectory, PodFact};
-use ambit_crds::Object;
-use ambit_index::Index;
+use ambit_crds::{Kind, Object, ObjectKey};
+use ambit_index::{Change, Index};
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Facts of one batch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) pods: Arc<PodDirectory>,
     /// `<namespace>/<name>`.
-    pub(crate) gateway_accounts: BTreeSet<String>,
+    pub(crate) gateway_accounts: Arc<BTreeSet<String>>,
     /// Namespaces that are not being deleted.
-    pub(crate) namespaces: BTreeSet<String>,
+    pub(crate) namespaces: Arc<BTreeSet<String>>,
     /// Objects in use, for `/debug/configz`.
-    pub(crate) objects: Vec<Arc<Object>>,
+    pub(crate) objects: Arc<[ObjectKey]>,
 }
 
 /// Where they are published.
 pub(crate) type SharedFacts = Arc<ArcSwap<Facts>>;
 
-impl Facts {
-    /// Facts of the index as it is; `pods`: the directory of pods, where it is still true.
-    pub(crate) fn of(index: &Index, pods: Option<Arc<PodDirectory>>) -> Self {
-        Self {
-            pods: pods.unwrap_or_else(|| directory(index)),
-            namespaces: namespaces(index),
-            gateway_accounts: index.gateway_accounts().into_iter().collect(),
-            objects: index.objects().cloned().collect(),
+/// Which facts a batch touches.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Touched {
+    pods: bool,
+    gateways: bool,
+    namespaces: bool,
+    objects: bool,
+}
+
+impl Touched {
+    /// Looks at a batch before it is applied.
+    pub(crate) fn by(changes: &[Change], index: &Index) -> Self {
+        let mut touched = Self::default();
+        for change in changes {
+            let (key, stays) = match change {
+                Change::Upsert(object) => (object.key(), true),
+                Change::Delete(key) => (key.clone(), false),
+            };
+            touched.pods |= index.changes_identities(change);
+            touched.gateways |= key.kind == Kind::Gateway;
+            touched.namespaces |= key.kind == Kind::Namespace;
+            touched.objects |= index.object(&key).is_some() != stays;
         }
+        touched
+    }
+}
+
+impl Facts {
+    /// Facts of the index after a batch, which touched these of the facts before.
+    pub(crate) fn of(index: &Index, before: &Self, touched: Touched) -> Self {
+        let mut facts = before.clone();
+        if touched.pods {
+            facts.pods = directory(index);
+        }
+        if touched.gateways {
+            facts.gateway_accounts = Arc::new(index.gateway_accounts().into_iter().collect());
+        }
+        if touched.namespaces {
+            facts.namespaces = Arc::new(namespaces(index));
+        }
+        if touched.objects {
+            facts.objects = index.objects().map(|object| object.key()).collect();
+        }
+        facts
     }
 }
 

@@ -15,5 +15,6 @@ mod facts;
 mod metrics;
 mod serve;
 mod signing;
+mod times;
 mod watch;
 mod write;

@@ -1,10 +1,10 @@
 //! The index task: batches of the source → index → facts, resources, writes.
 //! Owns: the index. One batch at a time, in order; a batch is published before its writes are done,
-//! and the writes come back as a batch of their own.
+//! and the writes come back as a batch of their own. Between publications is a pause.
 
 mod refusals;
 
-use crate::facts::{Facts, SharedFacts};
+use crate::facts::{Facts, SharedFacts, Touched};
 use crate::metrics::Metrics;
 use crate::write::Executor;
 use ambit_index::{Audience, Change, Index, ResourceChange};
@@ -18,10 +18,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Pause after the source could not be read.
 const RETRY: Duration = Duration::from_secs(1);
+/// Pause after a publication. What changes meanwhile is one batch, so that a cluster that never rests costs no
+/// more than so many answers of every proxy, and each has time for them: what refers to others is sent to it
+/// when those were answered and do not differ again.
+const REST: Duration = Duration::from_millis(50);
 
 /// Everything the task works with.
 pub(crate) struct IndexTask {
@@ -38,6 +42,8 @@ pub(crate) struct IndexTask {
     /// Told after the first batch: nothing is served before it, since a proxy would take an empty
     /// answer for the whole configuration.
     pub(crate) first: watch::Sender<bool>,
+    /// No batch is taken before this.
+    pub(crate) rested: Instant,
 }
 
 impl IndexTask {
@@ -45,13 +51,17 @@ impl IndexTask {
     pub(crate) async fn run(mut self, mut drain: drain::Watch) {
         let mut refusals = Refusals::default();
         loop {
+            let next = async {
+                sleep_until(self.rested).await;
+                self.source.next().await
+            };
             let batch = tokio::select! {
                 _ = drain.signalled() => return,
                 () = self.executor.elected() => {
                     self.executor.renew(&self.index);
                     continue;
                 }
-                batch = self.source.next() => batch,
+                batch = next => batch,
             };
             match batch {
                 Ok(batch) => self.apply(batch, &mut refusals).await,
@@ -83,13 +93,13 @@ impl IndexTask {
             ambit_source::Change::Delete(key) => Change::Delete(key),
         });
         let changes: Vec<Change> = changes.collect();
-        let same = !changes.iter().any(|c| self.index.changes_identities(c));
+        let touched = Touched::by(&changes, &self.index);
         let output = self.index.apply(changes);
-        let facts = Facts::of(&self.index, same.then(|| self.facts.load().pods.clone()));
+        let facts = Facts::of(&self.index, &self.facts.load(), touched);
         self.namespaces.send_if_modified(|known| {
-            let changed = **known != facts.namespaces;
+            let changed = *known != facts.namespaces;
             if changed {
-                *known = Arc::new(facts.namespaces.clone());
+                *known = facts.namespaces.clone();
             }
             changed
         });
@@ -100,6 +110,7 @@ impl IndexTask {
             self.sets
                 .send_modify(|set| *set = Arc::new(set.apply(changes)));
             self.metrics.triggers.inc();
+            self.rested = Instant::now() + REST;
         }
         self.metrics
             .batch_duration

@@ -5,7 +5,6 @@
 mod cluster;
 mod directory;
 mod handover;
-mod times;
 
 pub(crate) use cluster::ClusterWrites;
 pub(crate) use directory::DirectoryWrites;

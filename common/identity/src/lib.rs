@@ -12,6 +12,7 @@ pub mod ca_client;
 mod certificate_facts;
 pub mod csr;
 pub mod grpc_tls;
+pub mod https;
 pub mod in_process_ca;
 mod provider;
 pub mod rotate;

@@ -53,3 +53,13 @@ pub struct Caller {
     /// Node the token is bound to, if the token says so.
     pub node: Option<String>,
 }
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.service_account)?;
+        match &self.node {
+            Some(node) => write!(f, " on {node}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -38,8 +38,11 @@ pub(crate) fn derive(
     gateways: &BTreeMap<Name<'_>, GatewayFact<'_>>,
     out: &mut Out,
 ) {
-    let mut pools = Pools::of(world);
-    let mut load = placement::load(world);
+    let (mut pools, mut load) = match world.config.waypoints {
+        WaypointForm::Pods => (Pools::of(world), placement::load(world)),
+        // Kubernetes assigns addresses and places pods itself.
+        WaypointForm::Deployments { .. } => (Pools::default(), BTreeMap::new()),
+    };
     for gateway in gateways.values().filter(|g| g.is_ours()) {
         let front = Front::of(world, gateway, &mut pools);
         let made = documents(world, gateway, &front);

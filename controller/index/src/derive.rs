@@ -1,15 +1,17 @@
 //! One derivation: gateways first, then waypoints, policies, services, workloads, routes.
-//! In: the world. Out: everything there should be; the index compares it with what there was.
+//! In: the world, and what was remembered. Out: everything there should be but the resources of pods, which
+//! stay in the memory; the index compares it with what there was.
 
 use crate::out::Out;
 use crate::policies::Attachments;
 use crate::routes;
 use crate::waypoints::Waypoints;
-use crate::workloads::{self, Context, Remembered};
+use crate::workloads::{self, Context, Members, Remembered};
 use crate::world::World;
 use crate::{
     deployer, endpoint_slices, entries, gateways, peer_authentication, policies, services,
 };
+use ambit_crds::{Object, ObjectKey};
 use std::collections::BTreeSet;
 
 /// What outlives a derivation.
@@ -22,6 +24,27 @@ pub(crate) struct Memory {
     pub(crate) allocated: entries::Allocated,
     /// What pods led to.
     pub(crate) pods: Remembered,
+    /// What Services led to.
+    pub(crate) services: services::Remembered,
+    /// Slices that say more than pods do.
+    pub(crate) slices: endpoint_slices::Remembered,
+    /// What routers and clusters led to.
+    pub(crate) routes: routes::Remembered,
+}
+
+impl Memory {
+    /// Notes a change before it is applied. `place`: the root namespace, and whether the object's has gateways.
+    pub(crate) fn changes(
+        &mut self,
+        key: &ObjectKey,
+        (before, after): (Option<&Object>, Option<&Object>),
+        place: (&str, bool),
+    ) {
+        self.pods.changes(key, (before, after), place);
+        self.services.changes(key);
+        self.slices.changes(key, after);
+        self.routes.changes(key, (before, after));
+    }
 }
 
 /// Derives everything.
@@ -37,7 +60,7 @@ pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
     );
     gateways::classic::report(world, &gateways, &mut out);
     let waypoints = Waypoints::new(&gateways, &memory.seen_waypoints);
-    let mut services = services::derive(world, &waypoints, &mut out);
+    let mut services = services::derive(world, &waypoints, &mut memory.services, &mut out);
     let known = (&services[..], &mut memory.allocated);
     services.extend(entries::derive(world, &waypoints, known, &mut out));
     let peers = peer_authentication::derive(world, &mut out);
@@ -48,10 +71,17 @@ pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
         services: &services,
         policies: &policies,
     };
-    let mut members = workloads::derive(&context, &mut memory.pods, &mut out);
-    members.extend(entries::workloads(&context, &mut out));
-    members.extend(endpoint_slices::derive(world, &services, &mut out));
+    workloads::derive(&context, &mut memory.pods);
+    let mut others = entries::workloads(&context, &mut out);
+    let slices = &mut memory.slices;
+    others.extend(endpoint_slices::derive(world, &services, slices, &mut out));
     let attached = policies::attach(world, &gateways, &services, &mut out);
-    routes::derive(world, (&gateways, &attached), &services, &members, &mut out);
+    let members = Members {
+        pods: &memory.pods,
+        others: &others,
+    };
+    let routed = (&services[..], &members);
+    let routes = &mut memory.routes;
+    routes::derive(world, (&gateways, &attached), routed, routes, &mut out);
     out
 }

@@ -1,6 +1,7 @@
 //! Endpoints without a pod → `istio.workload.Workload`: the API server, things outside.
 //! In: EndpointSlices of services we derived. Out: one Address resource per address that no pod
-//! accounts for. Endpoints that refer to a pod are that pod's matter.
+//! accounts for. Endpoints that refer to a pod are that pod's matter; which slices have any others is
+//! remembered between batches.
 //! Source: `discovery.k8s.io/v1 EndpointSlice`.
 
 use crate::octets::octets;
@@ -11,30 +12,75 @@ use crate::services::ServiceFact;
 use crate::workloads::{Member, port_list};
 use crate::world::World;
 use ambit_api::{type_urls, workload as pb};
+use ambit_crds::{Kind, Object, ObjectKey};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Names the service of a slice.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// Slices with endpoints that are no pods; `None`: not looked for yet.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered(Option<BTreeSet<(String, String)>>);
+
+impl Remembered {
+    /// Takes over a change of one object.
+    pub(crate) fn changes(&mut self, key: &ObjectKey, after: Option<&Object>) {
+        let Some(slices) = self.0.as_mut().filter(|_| key.kind == Kind::EndpointSlice) else {
+            return;
+        };
+        let name = (key.namespace.to_string(), key.name.to_string());
+        match after {
+            Some(Object::EndpointSlice(slice)) if has_others(slice) => drop(slices.insert(name)),
+            _ => drop(slices.remove(&name)),
+        }
+    }
+
+    fn get(&mut self, world: &World<'_>) -> &BTreeSet<(String, String)> {
+        self.0.get_or_insert_with(|| {
+            let slices = world.slices().filter(|(_, slice)| has_others(slice));
+            let name = |((namespace, name), _): ((&str, &str), _)| (namespace.into(), name.into());
+            slices.map(name).collect()
+        })
+    }
+}
+
+/// Whether some endpoint is no pod.
+fn has_others(slice: &EndpointSlice) -> bool {
+    slice.endpoints.iter().any(|endpoint| !is_pod(endpoint))
+}
+
+fn is_pod(endpoint: &Endpoint) -> bool {
+    let kind = endpoint.target_ref.as_ref().and_then(|t| t.kind.as_deref());
+    kind == Some("Pod")
+}
+
 /// Derives every endpoint without a pod.
 pub(crate) fn derive<'a>(
     world: &World<'a>,
     services: &[ServiceFact<'a>],
+    remembered: &mut Remembered,
     out: &mut Out,
 ) -> Vec<Member<'a>> {
+    let slices = remembered.get(world);
+    if slices.is_empty() {
+        return Vec::new();
+    }
     let by_name: BTreeMap<(&str, &str), &ServiceFact<'a>> = services
         .iter()
         .filter(|s| s.service().is_some())
         .map(|s| ((s.namespace, s.name), s))
         .collect();
     let mut members = Vec::new();
-    for ((namespace, name), slice) in &world.slices {
+    for (namespace, name) in slices {
+        let Some(slice) = world.slice((namespace, name)) else {
+            continue;
+        };
         let labels = slice.metadata.labels.as_ref();
         let service = crate::selector::label(labels, SERVICE_NAME)
-            .and_then(|service| by_name.get(&(*namespace, service)));
+            .and_then(|service| by_name.get(&(namespace.as_str(), service)));
         let Some(service) = service else {
             continue;
         };
@@ -42,11 +88,7 @@ pub(crate) fn derive<'a>(
             continue;
         }
         let ports = target_ports(service, slice);
-        for endpoint in &slice.endpoints {
-            let of_pod = endpoint.target_ref.as_ref().and_then(|t| t.kind.as_deref());
-            if of_pod == Some("Pod") {
-                continue;
-            }
+        for endpoint in slice.endpoints.iter().filter(|e| !is_pod(e)) {
             let addresses = endpoint.addresses.iter().filter_map(|a| a.parse().ok());
             for ip in addresses {
                 let message = message(world, (namespace, name), endpoint, ip);

@@ -83,6 +83,7 @@ pub struct Index {
     config: MeshConfig,
     objects: BTreeMap<ObjectKey, Arc<Object>>,
     refused: BTreeMap<ObjectKey, Refusal>,
+    /// All but those of pods.
     resources: Resources,
     wanted: Wanted,
     memory: Memory,
@@ -111,7 +112,7 @@ impl Index {
             let before = self.objects.get(&key).map(|object| &**object);
             let place = (self.config.root_namespace.as_str(), self.has_gateway(&key));
             let objects = (before, after.as_deref());
-            self.memory.pods.changes(&key, objects, place);
+            self.memory.changes(&key, objects, place);
             match after {
                 Some(object) => drop(self.objects.insert(key, object)),
                 None => drop(self.objects.remove(&key)),
@@ -192,8 +193,11 @@ impl Index {
         }
         let mut wanted = out.wanted;
         out.statuses.into_wanted(&mut wanted);
+        let mut resources = out.resources.changes_since(&self.resources);
+        resources.extend(self.memory.pods.changed());
+        resources.sort_unstable_by(|a, b| (a.type_url, &a.name).cmp(&(b.type_url, &b.name)));
         let output = Output {
-            resources: out.resources.changes_since(&self.resources),
+            resources,
             plan: wanted.plan_since(&self.wanted),
         };
         self.resources = out.resources;

@@ -3,8 +3,8 @@
 //! In: [`ambit_crds::Object`]s by way of [`Index::apply`]. Out: [`Output`]: the resources that
 //! changed and the writes to do.
 //! Owns: the objects and what was put out last. Must not happen here: IO, a clock, randomness.
-//! Every batch is derived as a whole and compared with the last output; only what pods led to is
-//! remembered between batches (`workloads::remembered`).
+//! What pods, Services and routes led to is remembered between batches (`workloads::remembered`, `services`,
+//! `routes::remembered`); the rest is derived anew with every batch and compared with the last output.
 //! Spec: Istio's ambient index (`istio.workload.Address`, `istio.security.Authorization`), and
 //! `ambit.route.v1`.
 #![forbid(unsafe_code)]

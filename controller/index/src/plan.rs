@@ -38,7 +38,7 @@ pub enum Write {
 }
 
 /// Everything that should be written, by object.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Wanted(BTreeMap<ObjectKey, Want>);
 
 #[derive(Debug, PartialEq)]

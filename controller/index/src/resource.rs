@@ -38,7 +38,7 @@ impl Resource {
     }
 
     /// Equality; what was shared rather than made again is not read.
-    fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         let shared = self.body.as_ptr() == other.body.as_ptr()
             && self.body.len() == other.body.len()
             && Arc::ptr_eq(&self.aliases, &other.aliases)
@@ -58,7 +58,7 @@ pub struct ResourceChange {
     pub resource: Option<Resource>,
 }
 
-/// All resources of one derivation.
+/// All resources of one derivation but those of pods, whose names nothing else has.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Resources(BTreeMap<&'static str, BTreeMap<Arc<str>, Resource>>);
 
@@ -72,6 +72,28 @@ impl Resources {
     ) {
         let resources = self.0.entry(type_url).or_default();
         resources.entry(name.into()).or_insert(resource);
+    }
+
+    /// Adds all of another derivation.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (type_url, resources) in &other.0 {
+            for (name, resource) in resources {
+                self.put(type_url, name.clone(), resource.clone());
+            }
+        }
+    }
+
+    /// Every resource, by type and name.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ((&'static str, &Arc<str>), &Resource)> {
+        let of_type = |(type_url, resources): (&&'static str, _)| (*type_url, resources);
+        self.0
+            .iter()
+            .map(of_type)
+            .flat_map(|(type_url, resources)| {
+                let resources: &BTreeMap<Arc<str>, Resource> = resources;
+                resources.iter().map(move |(name, r)| ((type_url, name), r))
+            })
     }
 
     /// What differs from `former`, by type and name.

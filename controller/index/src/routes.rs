@@ -7,11 +7,15 @@
 
 mod clusters;
 mod destination_rule;
+mod endpoints;
 mod hosts;
 mod http_route;
 pub(crate) mod ingress;
 mod parts;
+mod remembered;
 mod virtual_service;
+
+pub(crate) use remembered::Remembered;
 
 use crate::gateways::GatewayFact;
 use crate::out::Out;
@@ -19,12 +23,13 @@ use crate::policies::Attached;
 use crate::resource::{Audience, Resource};
 use crate::services::{PortFact, ServiceFact};
 use crate::statuses::Condition;
-use crate::workloads::Member;
+use crate::workloads::Members;
 use crate::world::{Name, World};
 use ambit_api::{route as pb, type_urls, workload::AppProtocol};
 use ambit_crds::ObjectKey;
 use clusters::Clusters;
 use hosts::Hosts;
+use remembered::{Compiled, Reads};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Condition of a route object: whether any waypoint runs it.
@@ -94,18 +99,37 @@ impl Remarks {
     }
 }
 
-/// Derives everything for the gateways of ours.
+/// Derives everything for the gateways of ours. What was compiled stays as long as nothing that was read differs.
 pub(crate) fn derive<'a>(
     world: &World<'a>,
     (gateways, attached): (&BTreeMap<Name<'a>, GatewayFact<'a>>, &Attached),
-    services: &[ServiceFact<'a>],
-    members: &[Member<'a>],
+    (services, members): (&[ServiceFact<'a>], &Members<'_, 'a>),
+    remembered: &mut Remembered,
     out: &mut Out,
 ) {
+    let hosts = Hosts::new(world.config, services);
+    let compiled = remembered.compiled.take();
+    let compiled = match compiled.filter(|known| known.reads.still(&hosts, services)) {
+        Some(compiled) => compiled,
+        None => compile(world, (gateways, attached), (hosts, services)),
+    };
+    out.resources.add(&compiled.out.resources);
+    out.statuses.add(&compiled.out.statuses);
+    let known = &mut remembered.endpoints;
+    endpoints::put(world, &compiled.served, members, known, out);
+    remembered.compiled = Some(compiled);
+}
+
+fn compile<'a>(
+    world: &World<'a>,
+    (gateways, attached): (&BTreeMap<Name<'a>, GatewayFact<'a>>, &Attached),
+    (hosts, services): (Hosts<'_, 'a>, &[ServiceFact<'a>]),
+) -> Compiled {
+    let mut out = Out::default();
     let mut compiler = Compiler {
         world,
         gateways,
-        hosts: Hosts::new(world.config, services),
+        hosts,
         clusters: Clusters::default(),
         remarks: BTreeMap::new(),
     };
@@ -127,17 +151,19 @@ pub(crate) fn derive<'a>(
             };
             let mut router = compiler.router(target);
             router.policies = attached.of_service(&service.key);
-            put_router(router, gateway, out);
+            put_router(router, gateway, &mut out);
         }
     }
-    ingress::derive(&mut compiler, out);
-    destination_rule::report(world, out);
-    http_route::report(&compiler, out);
-    compiler.clusters.put(world, members, out);
+    ingress::derive(&mut compiler, &mut out);
+    destination_rule::report(world, &mut out);
+    http_route::report(&compiler, &mut out);
+    let reads = Reads::of(&compiler.hosts, services);
+    let served = compiler.clusters.put(world, &mut out);
     virtual_service::report(world, &mut compiler.remarks);
     for (key, remarks) in compiler.remarks {
-        say(key, &remarks, out);
+        say(key, &remarks, &mut out);
     }
+    Compiled { reads, out, served }
 }
 
 /// Tells a VirtualService what became of it. HTTPRoutes are told in their own form.

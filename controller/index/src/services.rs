@@ -1,6 +1,7 @@
 //! Kubernetes Services → `istio.workload.Service`.
 //! In: every Service but ExternalName, its namespace, the waypoint it resolves to. Out: one Address
-//! resource each, and a [`ServiceFact`] for workloads and routes.
+//! resource each, and a [`ServiceFact`] for workloads and routes. What each led to is remembered with what
+//! it was made from: its object (forgotten when that changes), its waypoint, and its namespace's annotation.
 //! Source: `Service.spec`; Istio's service conversion.
 
 use crate::octets::octets;
@@ -9,15 +10,17 @@ use crate::ports;
 use crate::resource::{Audience, Resource};
 use crate::selector::{Labels, label};
 use crate::statuses::Condition;
-use crate::waypoints::{Bound, Resolution, Traffic, Waypoints};
-use crate::world::World;
+use crate::waypoints::{Resolution, Traffic, Waypoints};
+use crate::world::{Name, World};
 use ambit_api::{labels, type_urls, workload as pb};
 use ambit_crds::istio::ServiceEntrySpec;
 use ambit_crds::{Kind, ObjectKey, Resource as Object};
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use pb::load_balancing::{HealthPolicy, Mode, Scope};
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Prefers near endpoints; on a Service or a Namespace.
 const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
@@ -76,47 +79,81 @@ impl<'a> ServiceFact<'a> {
 }
 
 /// One TCP port of a service.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PortFact {
     pub(crate) number: u16,
     pub(crate) protocol: pb::AppProtocol,
 }
 
-/// Derives every service.
+/// What Services led to last time.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered(HashMap<String, HashMap<String, Known>>);
+
+/// What one Service led to, and from what beside itself.
+#[derive(Debug)]
+struct Known {
+    resolution: Resolution,
+    /// What its namespace says about near endpoints.
+    distribution: Option<String>,
+    shape: Shape,
+    name: Arc<str>,
+    resource: Resource,
+}
+
+/// The parts of a [`ServiceFact`] that are made.
+#[derive(Clone, Debug)]
+struct Shape {
+    hostname: String,
+    key: String,
+    ports: Vec<PortFact>,
+    addresses: Vec<IpNet>,
+}
+
+impl Remembered {
+    /// Forgets a Service that changes.
+    pub(crate) fn changes(&mut self, key: &ObjectKey) {
+        if key.kind == Kind::Service
+            && let Some(services) = self.0.get_mut(&*key.namespace)
+        {
+            services.remove(&*key.name);
+        }
+    }
+
+    fn get(&self, (namespace, name): Name<'_>) -> Option<&Known> {
+        self.0.get(namespace)?.get(name)
+    }
+
+    fn set(&mut self, (namespace, name): Name<'_>, known: Known) {
+        let services = self.0.entry(namespace.to_owned()).or_default();
+        services.insert(name.to_owned(), known);
+    }
+}
+
+/// Derives every service. One whose object, waypoint and namespace say what they said leads to what it led to.
 pub(crate) fn derive<'a>(
     world: &World<'a>,
     waypoints: &Waypoints<'a>,
+    remembered: &mut Remembered,
     out: &mut Out,
 ) -> Vec<ServiceFact<'a>> {
-    world
-        .services
-        .iter()
-        .filter_map(|((namespace, name), object)| {
-            one(world, waypoints, (namespace, name), object, out)
-        })
+    let services = world.services.iter();
+    services
+        .filter_map(|(name, object)| one((world, waypoints), (*name, object), remembered, out))
         .collect()
 }
 
 fn one<'a>(
-    world: &World<'a>,
-    waypoints: &Waypoints<'a>,
-    (namespace, name): (&'a str, &'a str),
-    object: &'a Service,
+    (world, waypoints): (&World<'a>, &Waypoints<'a>),
+    (place, object): (Name<'a>, &'a Service),
+    remembered: &mut Remembered,
     out: &mut Out,
 ) -> Option<ServiceFact<'a>> {
+    let (namespace, name) = place;
     let spec = object.spec.as_ref()?;
     if spec.type_.as_deref() == Some("ExternalName") {
         return None;
     }
-    let object_key = ObjectKey::new(Kind::Service, namespace, name);
-    let addresses = match addresses(spec) {
-        Ok(addresses) => addresses,
-        Err(message) => {
-            let condition = Condition::rejected("InvalidClusterIP", message);
-            out.statuses.condition(object_key, condition);
-            return None;
-        }
-    };
+    let object_key = || ObjectKey::new(Kind::Service, namespace, name);
     let labels = object.metadata.labels.as_ref();
     let resolution = match label(labels, labels::GATEWAY_NAME) {
         // A waypoint has no waypoint.
@@ -125,21 +162,58 @@ fn one<'a>(
             crate::waypoints::bound_before(object)
         }),
     };
-    if let Some(condition) = resolution.condition() {
-        out.statuses.condition(object_key, condition);
+    let distribution = label(world.namespace_annotations(namespace), TRAFFIC_DISTRIBUTION);
+    let same = |known: &&Known| {
+        known.resolution == resolution && known.distribution.as_deref() == distribution
+    };
+    if remembered.get(place).filter(same).is_none() {
+        match make(world, (place, object, spec), resolution.clone()) {
+            Ok(known) => remembered.set(place, known),
+            Err(message) => {
+                let condition = Condition::rejected("InvalidClusterIP", message);
+                out.statuses.condition(object_key(), condition);
+                return None;
+            }
+        }
     }
-    let bound = resolution.bound();
-    let fact = fact(
-        world,
-        (namespace, name),
-        (object, &addresses),
-        bound.as_ref(),
-    );
+    let known = remembered.get(place)?;
+    if let Some(condition) = known.resolution.condition() {
+        out.statuses.condition(object_key(), condition);
+    }
+    let resource = known.resource.clone();
+    out.resources
+        .put(type_urls::ADDRESS, known.name.clone(), resource);
+    let shape = known.shape.clone();
+    Some(ServiceFact {
+        origin: Origin::Service(object),
+        namespace,
+        name,
+        hostname: shape.hostname,
+        key: shape.key,
+        ports: shape.ports,
+        waypoint: known.resolution.bound().map(|b| b.gateway),
+        canonical: true,
+        addresses: shape.addresses,
+    })
+}
+
+/// Everything but its status.
+///
+/// # Errors
+/// Why its addresses cannot be used.
+fn make(
+    world: &World<'_>,
+    ((namespace, name), object, spec): (Name<'_>, &Service, &ServiceSpec),
+    resolution: Resolution,
+) -> Result<Known, String> {
+    let addresses = addresses(spec)?;
+    let hostname = world.config.hostname(namespace, name);
+    let key = world.config.service_key(namespace, name);
     let network = &world.config.network;
     let message = pb::Service {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
-        hostname: fact.hostname.clone(),
+        hostname: hostname.clone(),
         addresses: addresses
             .iter()
             .map(|ip| pb::NetworkAddress {
@@ -157,7 +231,7 @@ fn one<'a>(
                 })
             })
             .collect(),
-        waypoint: bound.map(|b| b.address),
+        waypoint: resolution.bound().map(|b| b.address),
         load_balancing: load_balancing(spec, object, world.namespace_annotations(namespace)),
         ip_families: families(spec).into(),
         canonical: true,
@@ -166,41 +240,27 @@ fn one<'a>(
     let address = pb::Address {
         r#type: Some(pb::address::Type::Service(message)),
     };
-    let aliases = addresses
-        .iter()
-        .map(|ip| format!("{network}/{ip}"))
-        .collect();
-    let resource = Resource::new(&address, aliases, Audience::Everyone);
-    out.resources
-        .put(type_urls::ADDRESS, fact.key.clone(), resource);
-    Some(fact)
-}
-
-fn fact<'a>(
-    world: &World<'a>,
-    (namespace, name): (&'a str, &'a str),
-    (object, addresses): (&'a Service, &[IpAddr]),
-    bound: Option<&Bound>,
-) -> ServiceFact<'a> {
-    let ports = object.spec.as_ref().and_then(|s| s.ports.as_ref());
-    ServiceFact {
-        origin: Origin::Service(object),
-        namespace,
-        name,
-        hostname: world.config.hostname(namespace, name),
-        key: world.config.service_key(namespace, name),
-        ports: ports::tcp(ports)
-            .filter_map(|port| {
-                Some(PortFact {
-                    number: ports::number(port.port)?,
-                    protocol: ports::app_protocol(port),
-                })
-            })
-            .collect(),
-        waypoint: bound.map(|b| b.gateway.clone()),
-        canonical: true,
-        addresses: addresses.iter().map(|ip| IpNet::from(*ip)).collect(),
-    }
+    let alias = |ip: &IpAddr| format!("{network}/{ip}");
+    let aliases = addresses.iter().map(alias).collect();
+    let distribution = label(world.namespace_annotations(namespace), TRAFFIC_DISTRIBUTION);
+    let port = |port: &ServicePort| {
+        Some(PortFact {
+            number: ports::number(port.port)?,
+            protocol: ports::app_protocol(port),
+        })
+    };
+    Ok(Known {
+        distribution: distribution.map(str::to_owned),
+        name: key.as_str().into(),
+        resource: Resource::new(&address, aliases, Audience::Everyone),
+        shape: Shape {
+            hostname,
+            key,
+            ports: ports::tcp(spec.ports.as_ref()).filter_map(port).collect(),
+            addresses: addresses.iter().map(|ip| IpNet::from(*ip)).collect(),
+        },
+        resolution,
+    })
 }
 
 /// Virtual addresses; empty for `None`, the headless service.

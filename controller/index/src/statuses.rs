@@ -82,6 +82,18 @@ impl Statuses {
         draft.fields.insert(name.to_owned(), value);
     }
 
+    /// Adds all of others.
+    pub(crate) fn add(&mut self, others: &Self) {
+        for (key, draft) in &others.0 {
+            for condition in &draft.conditions {
+                self.condition(key.clone(), condition.clone());
+            }
+            for (name, value) in &draft.fields {
+                self.field(key.clone(), name, value.clone());
+            }
+        }
+    }
+
     /// Every status as a write to have.
     pub(crate) fn into_wanted(self, wanted: &mut Wanted) {
         for (key, draft) in self.0 {

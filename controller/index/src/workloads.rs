@@ -1,15 +1,14 @@
 //! Pods → `istio.workload.Workload`.
 //! In: every pod that has an address and has not ended, the services of its namespace, its node,
-//! policies and waypoints. Out: one Address resource each, and a [`Member`] for routes.
+//! policies and waypoints. Out: one Address resource each, and who is behind each service (`remembered`).
 //! Source: `Pod.spec`, `Pod.status`; Istio's pod workload conversion.
 
 pub(crate) mod names;
 mod remembered;
 
-pub(crate) use remembered::Remembered;
+pub(crate) use remembered::{Remembered, is_of_gateway};
 
 use crate::octets::octets;
-use crate::out::Out;
 use crate::pods::{account, ended, ready};
 use crate::policies::Attachments;
 use crate::ports;
@@ -18,14 +17,14 @@ use crate::selector::{self, Labels, label};
 use crate::services::{Origin, ServiceFact};
 use crate::waypoints::{Resolution, Traffic, Waypoints};
 use crate::world::World;
-use ambit_api::{labels, type_urls, workload as pb};
+use ambit_api::{labels, workload as pb};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use remembered::Known;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A workload as routes need it.
+/// A workload that is no pod, as routes need it.
 #[derive(Clone, Debug)]
 pub(crate) struct Member<'a> {
     pub(crate) uid: Arc<str>,
@@ -36,6 +35,13 @@ pub(crate) struct Member<'a> {
     pub(crate) services: Arc<BTreeMap<String, Vec<(u16, u16)>>>,
 }
 
+/// Everything that may be behind a service.
+pub(crate) struct Members<'m, 'a> {
+    pub(crate) pods: &'m Remembered,
+    /// What is no pod.
+    pub(crate) others: &'m [Member<'a>],
+}
+
 /// What workloads are derived from, beside themselves.
 pub(crate) struct Context<'w, 'a> {
     pub(crate) world: &'w World<'a>,
@@ -44,41 +50,24 @@ pub(crate) struct Context<'w, 'a> {
     pub(crate) policies: &'w Attachments<'a>,
 }
 
-/// Derives every pod that is not remembered.
-pub(crate) fn derive<'a>(
-    context: &Context<'_, 'a>,
-    remembered: &mut Remembered,
-    out: &mut Out,
-) -> Vec<Member<'a>> {
-    let mut by_namespace: BTreeMap<&str, Vec<&ServiceFact<'a>>> = BTreeMap::new();
+/// Derives every pod that something concerned since the last derivation.
+pub(crate) fn derive(context: &Context<'_, '_>, remembered: &mut Remembered) {
+    let due = remembered.take_due(context.world);
+    if due.is_empty() {
+        return;
+    }
+    let mut by_namespace: BTreeMap<&str, Vec<&ServiceFact<'_>>> = BTreeMap::new();
     for service in context.services {
-        by_namespace
-            .entry(service.namespace)
-            .or_default()
-            .push(service);
+        let services = by_namespace.entry(service.namespace).or_default();
+        services.push(service);
     }
-    let none = Vec::new();
-    let mut members = Vec::with_capacity(context.world.pods.len());
-    for ((namespace, name), pod) in &context.world.pods {
-        let services = by_namespace.get(namespace).unwrap_or(&none);
-        let known = remembered.namespace(namespace);
-        if !known.contains_key(*name) {
-            let one = one(context, services, (namespace, name), pod);
-            known.insert((*name).into(), one);
-        }
-        if let Some(Some(known)) = known.get(*name) {
-            let resource = known.resource.clone();
-            out.resources
-                .put(type_urls::ADDRESS, known.uid.clone(), resource);
-            members.push(Member {
-                uid: known.uid.clone(),
-                labels: pod.metadata.labels.as_ref(),
-                weight: 1,
-                services: known.services.clone(),
-            });
-        }
+    for pod in due {
+        let services = by_namespace.get(&*pod.0).map_or(&[][..], Vec::as_slice);
+        let name = (&*pod.0, &*pod.1);
+        let object = context.world.pod(name);
+        let known = object.and_then(|object| one(context, services, name, object));
+        remembered.set(pod, known);
     }
-    members
 }
 
 fn one(

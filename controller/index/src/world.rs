@@ -1,5 +1,6 @@
 //! All objects of one derivation, typed, by namespace and name, oldest first where age counts.
-//! Borrowed from the index for the length of one batch.
+//! Borrowed from the index for the length of one batch. Pods and EndpointSlices, which are most of all, are
+//! left where the index has them and found there.
 
 use crate::age::Age;
 use crate::config::MeshConfig;
@@ -10,7 +11,7 @@ use ambit_crds::istio::{
     AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
     ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
 };
-use ambit_crds::{Object, ObjectKey, Resource};
+use ambit_crds::{Kind, Object, ObjectKey, Resource};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,11 +24,10 @@ pub(crate) type Name<'a> = (&'a str, &'a str);
 /// The objects.
 pub(crate) struct World<'a> {
     pub(crate) config: &'a MeshConfig,
+    objects: &'a BTreeMap<ObjectKey, Arc<Object>>,
     pub(crate) namespaces: BTreeMap<&'a str, &'a Namespace>,
     pub(crate) nodes: BTreeMap<&'a str, &'a Node>,
-    pub(crate) pods: BTreeMap<Name<'a>, &'a Pod>,
     pub(crate) services: BTreeMap<Name<'a>, &'a Service>,
-    pub(crate) slices: BTreeMap<Name<'a>, &'a EndpointSlice>,
     pub(crate) config_maps: BTreeMap<Name<'a>, &'a ConfigMap>,
     pub(crate) gateways: BTreeMap<Name<'a>, &'a Resource<GatewaySpec, GatewayStatus>>,
     pub(crate) istio_gateways: Vec<&'a Resource<IstioGatewaySpec>>,
@@ -63,11 +63,10 @@ impl<'a> World<'a> {
     ) -> Self {
         let mut world = Self {
             config,
+            objects,
             namespaces: BTreeMap::new(),
             nodes: BTreeMap::new(),
-            pods: BTreeMap::new(),
             services: BTreeMap::new(),
-            slices: BTreeMap::new(),
             config_maps: BTreeMap::new(),
             gateways: BTreeMap::new(),
             istio_gateways: Vec::new(),
@@ -80,7 +79,8 @@ impl<'a> World<'a> {
             authorization_policies: Vec::new(),
             peer_authentications: Vec::new(),
         };
-        for (key, object) in objects {
+        let many = |key: &ObjectKey| matches!(key.kind, Kind::Pod | Kind::EndpointSlice);
+        for (key, object) in objects.iter().filter(|(key, _)| !many(key)) {
             world.place(key, object);
         }
         by_age(&mut world.istio_gateways);
@@ -98,9 +98,7 @@ impl<'a> World<'a> {
         match object {
             Object::Namespace(o) => drop(self.namespaces.insert(name.1, o)),
             Object::Node(o) => drop(self.nodes.insert(name.1, o)),
-            Object::Pod(o) => drop(self.pods.insert(name, o)),
             Object::Service(o) => drop(self.services.insert(name, o)),
-            Object::EndpointSlice(o) => drop(self.slices.insert(name, o)),
             Object::ConfigMap(o) => drop(self.config_maps.insert(name, o)),
             Object::Gateway(o) => drop(self.gateways.insert(name, o)),
             Object::IstioGateway(o) => self.istio_gateways.push(o),
@@ -114,7 +112,10 @@ impl<'a> World<'a> {
             Object::DestinationRule(o) => self.destination_rules.push(o),
             Object::AuthorizationPolicy(o) => self.authorization_policies.push(o),
             Object::PeerAuthentication(o) => self.peer_authentications.push(o),
-            Object::ServiceAccount(_) | Object::Other(_) => {}
+            Object::Pod(_)
+            | Object::EndpointSlice(_)
+            | Object::ServiceAccount(_)
+            | Object::Other(_) => {}
         }
     }
 
@@ -144,12 +145,48 @@ impl<'a> World<'a> {
         (locality != pb::Locality::default()).then_some(locality)
     }
 
-    /// Pods of a namespace.
-    pub(crate) fn pods_of(&self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
-        self.pods
-            .range((namespace, "")..)
-            .take_while(move |((other, _), _)| *other == namespace)
-            .map(|(_, pod)| *pod)
+    /// A pod.
+    pub(crate) fn pod(&self, (namespace, name): Name<'_>) -> Option<&'a Pod> {
+        let key = ObjectKey::new(Kind::Pod, namespace, name);
+        as_pod(self.objects.get(&key)?)
+    }
+
+    /// Every pod, by namespace and name.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = (Name<'a>, &'a Pod)> {
+        self.of_kind(Kind::Pod, "")
+            .filter_map(|(key, object)| Some(((&*key.namespace, &*key.name), as_pod(object)?)))
+    }
+
+    /// Pods of a namespace, by name.
+    pub(crate) fn pods_of(&self, namespace: &str) -> impl Iterator<Item = (&'a str, &'a Pod)> {
+        self.of_kind(Kind::Pod, namespace)
+            .take_while(move |(key, _)| *key.namespace == *namespace)
+            .filter_map(|(key, object)| Some((&*key.name, as_pod(object)?)))
+    }
+
+    /// An EndpointSlice.
+    pub(crate) fn slice(&self, (namespace, name): Name<'_>) -> Option<&'a EndpointSlice> {
+        let key = ObjectKey::new(Kind::EndpointSlice, namespace, name);
+        as_slice(self.objects.get(&key)?)
+    }
+
+    /// Every EndpointSlice, by namespace and name.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = (Name<'a>, &'a EndpointSlice)> {
+        self.of_kind(Kind::EndpointSlice, "")
+            .filter_map(|(key, object)| Some(((&*key.namespace, &*key.name), as_slice(object)?)))
+    }
+
+    /// Objects of a kind from a namespace on.
+    fn of_kind(
+        &self,
+        kind: Kind,
+        from: &str,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Object)> + use<'a> {
+        let first = ObjectKey::new(kind.clone(), from, "");
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| key.kind == kind)
+            .map(|(key, object)| (key, &**object))
     }
 
     /// Pods of one gateway: those that carry its name as a label, in its namespace.
@@ -157,9 +194,11 @@ impl<'a> World<'a> {
         &self,
         (namespace, name): Name<'a>,
     ) -> impl Iterator<Item = &'a Pod> {
-        self.pods_of(namespace).filter(move |pod| {
-            label(pod.metadata.labels.as_ref(), labels::GATEWAY_NAME) == Some(name)
-        })
+        self.pods_of(namespace)
+            .map(|(_, pod)| pod)
+            .filter(move |pod| {
+                label(pod.metadata.labels.as_ref(), labels::GATEWAY_NAME) == Some(name)
+            })
     }
 }
 
@@ -169,6 +208,20 @@ pub(crate) fn name_of(meta: &ObjectMeta) -> Name<'_> {
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     )
+}
+
+fn as_pod(object: &Object) -> Option<&Pod> {
+    match object {
+        Object::Pod(pod) => Some(pod),
+        _ => None,
+    }
+}
+
+fn as_slice(object: &Object) -> Option<&EndpointSlice> {
+    match object {
+        Object::EndpointSlice(slice) => Some(slice),
+        _ => None,
+    }
 }
 
 fn by_age<S, T>(objects: &mut [&Resource<S, T>]) {

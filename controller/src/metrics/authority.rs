@@ -90,7 +90,7 @@ impl AuthorityMetrics {
         );
         add(
             "citadel_server_csr_parsing_err_count",
-            "Requests that cannot be read",
+            "Requests whose CSR cannot be read",
             &self.unreadable_csrs,
         );
         add(

@@ -73,7 +73,7 @@ pub(crate) fn connections(context: &Context) -> Reply {
 /// Objects in use.
 pub(crate) fn configz(context: &Context) -> Reply {
     let facts = context.facts.load();
-    let keys = facts.objects.iter().map(|object| object.key().to_string());
+    let keys = facts.objects.iter().map(ToString::to_string);
     reply(&keys.collect())
 }
 

@@ -1,13 +1,13 @@
-//! The TLS port: our own certificate, renewed at half its life, in front of gRPC.
-//! Each certificate has its own gRPC server; the listener stays. A server that is replaced tells its
+//! A TLS port: our own certificate, renewed at half its life, in front of gRPC or of HTTP.
+//! Each certificate has its own server; the listener stays. A server that is replaced tells its
 //! connections to go away, streams that run end in their own time.
 
 use super::Authority;
 use super::by_path::{ByPath, Served};
-use super::ca::CaService;
+use super::ca::{CaServer, CaService};
 use crate::signing::{Signer, Signing, current};
-use ambit_ca::authority::SignError;
-use ambit_identity::rpc::istio_certificate_service_server::IstioCertificateServiceServer;
+use ambit_ca::authority::{ServerCertificate, SignError};
+use ambit_identity::https::HttpsAcceptor;
 use ambit_runtime::drain;
 use ambit_runtime::tasks::TaskGroup;
 use anyhow::Context;
@@ -26,8 +26,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Accepted connections that wait for a handshake.
 const QUEUE: usize = 64;
 const MAX_STREAMS: u32 = 256;
-/// Longest CA request and header list, in bytes.
-const MAX_CA_MESSAGE: usize = 256 * 1024;
+/// Longest header list, in bytes.
 const MAX_HEADERS: u32 = 64 * 1024;
 /// Pause after an accept that failed: mostly the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -87,21 +86,24 @@ impl TlsPort {
         ca: CaService,
         drain: drain::Watch,
     ) {
-        let ca = IstioCertificateServiceServer::new(ca).max_decoding_message_size(MAX_CA_MESSAGE);
         let service = ByPath {
             xds: xds.into_service(),
-            ca,
+            ca: CaServer(ca),
         };
-        self.serve(service, drain).await;
+        self.serve(service, Clients::Grpc, drain).await;
     }
 
-    /// Serves until the drain is over.
-    pub(crate) async fn serve<S: Served>(self, service: S, drain: drain::Watch) {
+    /// Serves HTTP/1.1 and HTTP/2 until the drain is over.
+    pub(crate) async fn serve_http<S: Served>(self, service: S, drain: drain::Watch) {
+        self.serve(service, Clients::Http, drain).await;
+    }
+
+    async fn serve<S: Served>(self, service: S, clients: Clients, drain: drain::Watch) {
         let mut servers = TaskGroup::new("tls port");
         while drain.begun().is_none() {
             servers.reap();
             let signing = current(&self.authority.signer);
-            let (server, renew_in) = match self.server(&signing) {
+            let (front, renew_in) = match self.front(&signing, clients) {
                 Ok(made) => made,
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -111,17 +113,8 @@ impl TlsPort {
                 }
             };
             let (accepted, incoming) = mpsc::channel::<TcpStream>(QUEUE);
-            let incoming = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
-            let mut stop = drain.clone();
-            let service = service.clone();
-            servers.spawn("tls", async move {
-                let served = server.serve_with_incoming_shutdown(service, incoming, async move {
-                    stop.signalled().await;
-                });
-                if let Err(error) = served.await {
-                    tracing::error!(%error, "the TLS port stopped");
-                }
-            });
+            let incoming = ReceiverStream::new(incoming);
+            servers.spawn("tls", front.serve(service.clone(), incoming, drain.clone()));
             let due = async {
                 tokio::select! {
                     () = tokio::time::sleep(renew_in) => {}
@@ -170,29 +163,22 @@ impl TlsPort {
     }
 
     /// A server with a fresh certificate, and when to replace it.
-    fn server(&self, signing: &Signing) -> anyhow::Result<(Server, Duration)> {
+    fn front(&self, signing: &Signing, clients: Clients) -> anyhow::Result<(Front, Duration)> {
         let now = SystemTime::now();
         let certificate = self.certificate(signing, now)?;
-        let identity = Identity::from_pem(&certificate.chain, &certificate.key);
-        let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
-        let server = Server::builder()
-            .tls_config(tls)?
-            .http2_keepalive_interval(Some(PING))
-            .http2_keepalive_timeout(Some(PING_TIMEOUT))
-            .http2_max_header_list_size(MAX_HEADERS)
-            .max_concurrent_streams(MAX_STREAMS);
         let life = certificate
             .not_after
             .duration_since(now)
             .unwrap_or_default();
-        Ok((server, (life / 2).max(Duration::from_secs(1))))
+        let front = Front::new(clients, &certificate)?;
+        Ok((front, (life / 2).max(Duration::from_secs(1))))
     }
 
     fn certificate(
         &self,
         signing: &Signing,
         now: SystemTime,
-    ) -> Result<ambit_ca::authority::ServerCertificate, SignError> {
+    ) -> Result<ServerCertificate, SignError> {
         let mut ips: Vec<IpAddr> =
             vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
         if !self.addr.ip().is_unspecified() && !ips.contains(&self.addr.ip()) {
@@ -200,6 +186,77 @@ impl TlsPort {
         }
         let names = &self.names;
         signing.authority.server_certificate(names, &ips, now)
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+enum Clients {
+    /// HTTP/2 alone.
+    Grpc,
+    /// HTTP/1.1, too.
+    Http,
+}
+
+/// A server with one certificate.
+struct Front {
+    server: Server,
+    /// `None`: the server does the handshakes itself, and offers `h2` alone.
+    acceptor: Option<HttpsAcceptor>,
+}
+
+impl Front {
+    fn new(clients: Clients, certificate: &ServerCertificate) -> anyhow::Result<Self> {
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(PING))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT))
+            .http2_max_header_list_size(MAX_HEADERS)
+            .max_concurrent_streams(MAX_STREAMS);
+        let (chain, key) = (&certificate.chain, &certificate.key);
+        Ok(match clients {
+            Clients::Grpc => {
+                let identity = Identity::from_pem(chain, key);
+                let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
+                Self {
+                    server: server.tls_config(tls)?,
+                    acceptor: None,
+                }
+            }
+            Clients::Http => Self {
+                server: server.accept_http1(true),
+                acceptor: Some(HttpsAcceptor::new(chain, key, HANDSHAKE)?),
+            },
+        })
+    }
+
+    /// Serves what comes in until the drain is over.
+    async fn serve<S: Served>(
+        self,
+        service: S,
+        incoming: ReceiverStream<TcpStream>,
+        mut drain: drain::Watch,
+    ) {
+        let Self { server, acceptor } = self;
+        let stop = async move {
+            drain.signalled().await;
+        };
+        let served = match acceptor {
+            None => {
+                let incoming = incoming.map(Ok::<_, std::io::Error>);
+                server
+                    .serve_with_incoming_shutdown(service, incoming, stop)
+                    .await
+            }
+            Some(acceptor) => {
+                let incoming = acceptor.accepted(incoming);
+                server
+                    .serve_with_incoming_shutdown(service, incoming, stop)
+                    .await
+            }
+        };
+        if let Err(error) = served {
+            tracing::error!(%error, "the TLS port stopped");
+        }
     }
 }
 

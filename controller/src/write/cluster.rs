@@ -3,9 +3,10 @@
 //! Owns: what should be there, by object. Must not: touch an object of the user's that has the name of
 //! one we generate.
 
-use super::{handover, key, status_of, times};
+use super::{handover, key, status_of};
 use crate::cluster::MANAGER;
 use crate::metrics::Metrics;
+use crate::times;
 use ambit_api::labels;
 use ambit_crds::{Kind, ObjectKey};
 use ambit_index::{Index, Plan, Write};

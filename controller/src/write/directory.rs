@@ -1,8 +1,9 @@
 //! Writes into a directory: small files by rename, off the async threads. What fails is tried again
 //! with the next batch.
 
-use super::{key, status_of, times};
+use super::{key, status_of};
 use crate::metrics::Metrics;
+use crate::times;
 use ambit_crds::ObjectKey;
 use ambit_index::{Index, Plan, Write};
 use ambit_runtime::causes::causes;

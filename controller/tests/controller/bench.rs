@@ -8,6 +8,8 @@ use ambit_controller::app::App;
 use ambit_controller::config::{AuthorityConfig, Config, Source};
 use ambit_index::MeshConfig;
 use ambit_runtime::drain;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +17,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::GrpcService;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// The method that signs certificates.
+pub(crate) const SIGN: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
@@ -124,12 +129,31 @@ impl Bench {
         grpc.ready().await.unwrap();
         let mut request = Request::new(message);
         authorize(&mut request, token);
-        let path =
-            PathAndQuery::from_static("/istio.v1.auth.IstioCertificateService/CreateCertificate");
+        let path = PathAndQuery::from_static(SIGN);
         let codec = ProstCodec::<IstioCertificateRequest, IstioCertificateResponse>::default();
         within(grpc.unary(request, path, codec))
             .await
             .map(tonic::Response::into_inner)
+    }
+
+    /// Sends these bytes as the body of a call; the status with which it ends.
+    pub(crate) async fn say(&self, path: &str, token: Option<&str>, body: Vec<u8>) -> Status {
+        let mut request = http::Request::post(path)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = tonic::body::Body::new(Full::new(Bytes::from(body)));
+        let mut channel = self.channel().await;
+        within(std::future::poll_fn(|cx| channel.poll_ready(cx)))
+            .await
+            .unwrap();
+        let answer = channel.call(request.body(body).unwrap());
+        let (head, body) = within(answer).await.unwrap().into_parts();
+        let body = within(body.collect()).await.unwrap();
+        let ended = body.trailers().unwrap_or(&head.headers);
+        Status::from_header_map(ended).expect("a gRPC status")
     }
 
     /// Body of a GET on the HTTP port, with its status line.

@@ -1,8 +1,9 @@
-use crate::bench::{Bench, MESH};
+use crate::bench::{Bench, MESH, SIGN};
 use ambit_api::ca::IstioCertificateRequest;
 use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
 use ambit_identity::{CaClient, CaClientConfig};
 use ambit_model::SpiffeId;
+use prost::Message as _;
 use rcgen::{CertificateParams, KeyPair};
 use std::time::Duration;
 use tonic::Code;
@@ -80,6 +81,42 @@ async fn a_node_proxy_gets_certificates_for_its_pods_only_and_others_for_themsel
         ),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_read_are_refused_and_counted_once_the_caller_is_known() {
+    let bench = Bench::start(&[("mesh.yaml", MESH)]).await;
+    let node = bench.node_token();
+    let good = request(None).encode_to_vec();
+    let length = u32::try_from(good.len()).unwrap().to_be_bytes();
+    let good = [&[0][..], &length, &good].concat();
+    let unreadable = [
+        Vec::new(),
+        b"\0\0\0\0\x05\xff\xff\xff\xff\xff".to_vec(),
+        b"\0\0\0\0\x09\x0a\x01".to_vec(),
+        b"\0\xff\xff\xff\xff\x0a".to_vec(),
+        good.repeat(2),
+    ];
+    let (invalid, unknown) = (Code::InvalidArgument, Code::Unauthenticated);
+    for body in &unreadable {
+        let status = bench.say(SIGN, Some(&node), body.clone()).await;
+        assert_eq!(status.code(), invalid, "{body:?}: {status:?}");
+        assert_eq!(status.message(), "the message cannot be read");
+        let status = bench.say(SIGN, None, body.clone()).await;
+        assert_eq!(status.code(), unknown, "{body:?}: {status:?}");
+    }
+    let web = bench.issuer.token("default/web", "n1", 60);
+    let status = bench.say(SIGN, Some(&web), good).await;
+    assert_eq!(status.code(), Code::Ok, "{status:?}");
+    let other = SIGN.replace("CreateCertificate", "Another");
+    let status = bench.say(&other, Some(&node), Vec::new()).await;
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+    let metrics = bench.get("/metrics").await;
+    for reason in ["malformed", "token"] {
+        let name = "citadel_server_authentication_failure_count_total";
+        let line = format!("{name}{{reason=\"{reason}\"}} {}\n", unreadable.len());
+        assert!(metrics.contains(&line), "no {line} in {metrics}");
+    }
 }
 
 #[tokio::test]

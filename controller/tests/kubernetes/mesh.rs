@@ -25,14 +25,14 @@ const RECORD: &str = "api/v1/namespaces/istio-system/secrets/ambit-ca-roots";
 const LEASE: &str =
     "apis/coordination.k8s.io/v1/namespaces/istio-system/leases/ambit-controller-leader";
 
-struct Bench {
-    api: Api,
+pub(crate) struct Bench {
+    pub(crate) api: Api,
     _server: Task<()>,
     dir: tempfile::TempDir,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (api, server) = Api::start().await;
         for name in ["istio-system", "shop", "kube-public"] {
             api.put(NS, json!({"metadata": {"name": name}}));
@@ -46,7 +46,7 @@ impl Bench {
         }
     }
 
-    async fn controller(&self, name: &str) -> (App, drain::Trigger) {
+    pub(crate) async fn controller(&self, name: &str) -> (App, drain::Trigger) {
         self.controller_with(name, AuthorityConfig::default()).await
     }
 
@@ -80,13 +80,13 @@ impl Bench {
         (App::start(config, watch).await.unwrap(), trigger)
     }
 
-    fn root(&self) -> String {
+    pub(crate) fn root(&self) -> String {
         let secret = self.api.object(SECRET).unwrap();
         let text = secret["data"]["root-cert.pem"].as_str().unwrap();
         String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
     }
 
-    async fn until<T>(&self, what: &str, look: impl Fn(&Api) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, look: impl Fn(&Api) -> Option<T>) -> T {
         let end = tokio::time::Instant::now() + DEADLINE;
         loop {
             if let Some(found) = look(&self.api) {

@@ -16,7 +16,7 @@ fn own() -> Result<i32> {
 async fn what_a_first_round_leaves_is_no_leak_and_four_kibibytes_of_each_attacker_are() -> Result<()>
 {
     let mut table = Vec::new();
-    memory::returns(own()?, async || {
+    memory::returns(&[own()?], async || {
         table.resize(ATTACKERS * LEFT, 1_u8);
         Ok(())
     })
@@ -26,7 +26,7 @@ async fn what_a_first_round_leaves_is_no_leak_and_four_kibibytes_of_each_attacke
         kept.extend((0..ATTACKERS).map(|_| vec![1_u8; LEFT]));
         Ok(())
     };
-    let found = memory::returns(own()?, leak).await;
+    let found = memory::returns(&[own()?], leak).await;
     ensure!(found.is_err(), "nobody noticed");
     ensure!(kept.len() > ATTACKERS, "tried once");
     Ok(())

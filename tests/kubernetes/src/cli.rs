@@ -55,6 +55,10 @@ pub fn run(site: &Site) -> Result<()> {
     step("analyze finds what is wrong and nothing else", &|| {
         looks::analyze(site)
     })?;
+    step(
+        "the API server refuses what analyze refuses, and classes are accepted",
+        &|| looks::webhook(site),
+    )?;
     step("a report holds what matters and no secrets", &|| {
         looks::report(site)
     })?;

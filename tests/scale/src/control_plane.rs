@@ -13,11 +13,11 @@ use crate::api::Api;
 use crate::figures::{Durations, mib, ms, say};
 use ambit_cluster::Directory;
 use anyhow::{Context as _, Result, ensure};
-use changes::Subject;
+pub(crate) use changes::Subject;
 use churn::Churn;
 use controller::{Controller, Usage, XDS};
 use fleet::{Door, Fleet};
-use population::Population;
+pub(crate) use population::Population;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +35,22 @@ pub(crate) struct Args {
     /// Directory of the definitions of kinds
     #[arg(long)]
     crds: PathBuf,
+    #[command(flatten)]
+    size: Size,
+    /// Changes of each kind, at rest and in churn
+    #[arg(long, default_value_t = 100)]
+    changes: usize,
+    /// Pod changes per second in churn
+    #[arg(long, default_value_t = 50)]
+    churn: u32,
+    /// Log levels of the controller
+    #[arg(long, default_value = "warn")]
+    log: String,
+}
+
+/// How large the made-up cluster is.
+#[derive(clap::Args)]
+pub(crate) struct Size {
     /// Pods
     #[arg(long, default_value_t = 10_000)]
     pods: usize,
@@ -47,19 +63,11 @@ pub(crate) struct Args {
     /// Nodes: as many clients
     #[arg(long, default_value_t = 100)]
     nodes: usize,
-    /// Changes of each kind, at rest and in churn
-    #[arg(long, default_value_t = 100)]
-    changes: usize,
-    /// Pod changes per second in churn
-    #[arg(long, default_value_t = 50)]
-    churn: u32,
-    /// Log levels of the controller
-    #[arg(long, default_value = "warn")]
-    log: String,
 }
 
-impl Args {
-    fn population(&self) -> Result<Population> {
+impl Size {
+    /// The cluster of this size.
+    pub(crate) fn population(&self) -> Result<Population> {
         let even = self.pods.is_multiple_of(self.services)
             && self.services.is_multiple_of(self.namespaces)
             && self.nodes > 0;
@@ -79,7 +87,7 @@ impl Args {
 
 /// Measures everything.
 pub(crate) async fn run(args: &Args, directory: &Directory) -> Result<()> {
-    let population = args.population()?;
+    let population = args.size.population()?;
     let api = Api::connect(&directory.admin()).await?;
     fill::install(&api, directory, &args.crds).await?;
     fill::fill(&api, &population).await?;
@@ -88,10 +96,10 @@ pub(crate) async fn run(args: &Args, directory: &Directory) -> Result<()> {
     }
     say(&format!(
         "{} pods, {} Services, {} namespaces, {} nodes; {} waypoints",
-        args.pods,
-        args.services,
-        args.namespaces,
-        args.nodes,
+        population.pods,
+        population.services,
+        population.namespaces,
+        population.nodes,
         population::WITH_WAYPOINT
     ));
     let tokens = tempfile::tempdir().context("make a directory for tokens")?;

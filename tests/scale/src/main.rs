@@ -1,11 +1,13 @@
 //! How the control plane bears a large cluster, and how soon a change has its effect on traffic.
 //! In: a cluster of `cargo xtask cluster`, a controller. Out: figures with their goals beside them.
-//! Both parts talk to a real API server; the first makes up pods and nodes, the second uses real ones.
+//! Two parts talk to a real API server; one makes up pods and nodes, the other uses real ones. A third asks
+//! the index alone.
 //! Never here: a promise. Machines differ, and this one also runs the API server and all clients.
 #![forbid(unsafe_code)]
 
 mod api;
 mod control_plane;
+mod derivation;
 mod effect;
 mod figures;
 
@@ -23,10 +25,10 @@ use std::path::PathBuf;
 struct Cli {
     /// Cargo's build directory, which holds the cluster's state
     #[arg(long)]
-    target: PathBuf,
+    target: Option<PathBuf>,
     /// Name of the cluster
     #[arg(long)]
-    cluster: ClusterName,
+    cluster: Option<ClusterName>,
     #[command(subcommand)]
     part: Part,
 }
@@ -35,16 +37,29 @@ struct Cli {
 enum Part {
     /// Thousands of pods, a hundred nodes over xDS
     ControlPlane(control_plane::Args),
+    /// The same change by change in this process, without a cluster: what deriving costs
+    Derivation(derivation::Args),
     /// Policies and routes under requests, where the mesh is installed
     ApplyToEffect(effect::Args),
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    let directory = Directory::new(&cli.target, cli.cluster)?;
-    match cli.part {
-        Part::ControlPlane(args) => inside(&directory, control_plane::run(&args, &directory)),
-        Part::ApplyToEffect(args) => inside(&directory, effect::run(&args, &directory)),
+    let directory = || {
+        let target = cli.target.as_deref().context("--target is missing")?;
+        let name = cli.cluster.clone().context("--cluster is missing")?;
+        Directory::new(target, name)
+    };
+    match &cli.part {
+        Part::ControlPlane(args) => {
+            let directory = directory()?;
+            inside(&directory, control_plane::run(args, &directory))
+        }
+        Part::Derivation(args) => derivation::run(args),
+        Part::ApplyToEffect(args) => {
+            let directory = directory()?;
+            inside(&directory, effect::run(args, &directory))
+        }
     }
 }
 

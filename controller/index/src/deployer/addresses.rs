@@ -17,6 +17,7 @@ use std::net::IpAddr;
 const ADDRESS_TYPE: &str = "networking.istio.io/address-type";
 
 /// A pool for each family that pods have, IPv4 first; IPv4 alone where no Node says (`spec.podCIDRs`).
+#[derive(Default)]
 pub(super) struct Pools(Vec<AddressPool>);
 
 impl Pools {

@@ -26,7 +26,7 @@ pub(super) fn withdraw(
             .is_some_and(|g| g.is_ours() && is_its(g, name))
     };
     let own_pods = world.config.waypoints == WaypointForm::Pods;
-    for ((namespace, name), pod) in world.pods.iter().filter(|_| own_pods) {
+    for ((namespace, name), pod) in world.pods().filter(|_| own_pods) {
         let meta = &pod.metadata;
         if is_generated(meta) && !lives(namespace, meta, |_, _| true, name) {
             out.wanted

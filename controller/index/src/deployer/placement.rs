@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 pub(super) fn load(world: &World<'_>) -> BTreeMap<String, usize> {
     let mut load: BTreeMap<String, usize> =
         world.nodes.keys().map(|n| ((*n).to_owned(), 0)).collect();
-    for pod in world.pods.values().filter(|p| !pods::ended(p)) {
+    let pods = world.pods().map(|(_, pod)| pod);
+    for pod in pods.filter(|pod| !pods::ended(pod)) {
         let node = pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
         if let Some(count) = node.and_then(|node| load.get_mut(node)) {
             *count += 1;

@@ -1,13 +1,13 @@
-//! Clusters that routes send to, and who serves them.
-//! In: every (service, port, subset) that some route of some gateway needs. Out: one Cluster and one
-//! Endpoints resource each, for exactly those gateways.
+//! Clusters that routes send to.
+//! In: every (service, port, subset) that some route of some gateway needs. Out: one Cluster resource each,
+//! for exactly those gateways, and what its endpoints are (`endpoints`).
 
+use super::endpoints::Served;
 use super::{Place, destination_rule, protocol};
 use crate::out::Out;
 use crate::resource::{Audience, Resource};
-use crate::selector::{self, label};
+use crate::selector::label;
 use crate::services::{PortFact, ServiceFact};
-use crate::workloads::Member;
 use crate::world::World;
 use ambit_api::{ports, route as pb, type_urls};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,75 +63,64 @@ impl<'t, 'a> Clusters<'t, 'a> {
         name
     }
 
-    /// Puts out everything that is needed.
-    pub(crate) fn put(self, world: &World<'_>, members: &[Member<'_>], out: &mut Out) {
-        let mut by_service: BTreeMap<&str, Vec<&Member<'_>>> = BTreeMap::new();
-        for need in self.0.values() {
-            let behind = need.through.as_ref().unwrap_or(&need.service.key);
-            by_service.entry(behind).or_default();
-        }
-        for member in members {
-            for key in member.services.keys() {
-                if let Some(backing) = by_service.get_mut(key.as_str()) {
-                    backing.push(member);
-                }
+    /// Puts out every cluster that is needed, and says whose endpoints each one has.
+    pub(crate) fn put(self, world: &World<'_>, out: &mut Out) -> Vec<Served> {
+        let needs = self.0.into_iter();
+        needs
+            .filter_map(|(name, need)| need.put(world, name, out))
+            .collect()
+    }
+}
+
+impl Need<'_, '_> {
+    /// `None` when its subset is nowhere defined.
+    fn put(self, world: &World<'_>, name: String, out: &mut Out) -> Option<Served> {
+        let rule = destination_rule::find(world, self.service, &self.namespaces);
+        let subset = match self.subset.as_str() {
+            "" => None,
+            wanted => {
+                let subsets = rule.map(|r| &r.spec.subsets);
+                // Its route refers to nothing: no cluster, and the request fails.
+                let found = subsets.into_iter().flatten().find(|s| s.name == wanted)?;
+                Some(&found.labels)
             }
-        }
-        for (name, need) in &self.0 {
-            let rule = destination_rule::find(world, need.service, &need.namespaces);
-            let subset = match need.subset.as_str() {
-                "" => None,
-                wanted => {
-                    let subsets = rule.map(|r| &r.spec.subsets);
-                    match subsets.into_iter().flatten().find(|s| s.name == wanted) {
-                        Some(subset) => Some(&subset.labels),
-                        // Its route refers to nothing: no cluster, and the request fails.
-                        None => continue,
-                    }
-                }
-            };
-            let gateways: Vec<String> = need.gateways.iter().map(|g| (*g).to_owned()).collect();
-            let accounts = need.accounts.iter().map(|a| (*a).to_owned());
-            let audience = Audience::Gateways(accounts.collect());
-            let mut cluster = pb::Cluster {
-                name: name.clone(),
-                service: need.service.key.clone(),
-                port: need.port.number.into(),
-                subset: need.subset.clone(),
-                gateways: gateways.clone(),
-                protocol: protocol(need.port.protocol).into(),
-                ..Default::default()
-            };
-            destination_rule::apply(rule, &mut cluster);
-            let (behind, port) = match &need.through {
-                Some(waypoint) => (waypoint.as_str(), ports::HBONE),
-                None => (need.service.key.as_str(), need.port.number),
-            };
-            if need.through.is_some() {
-                cluster.authority = need.service.first_address().map_or_else(String::new, |ip| {
-                    SocketAddr::new(ip, need.port.number).to_string()
+        };
+        let gateways: Vec<String> = self.gateways.iter().map(|g| (*g).to_owned()).collect();
+        let accounts = self.accounts.iter().map(|a| (*a).to_owned());
+        let audience = Audience::Gateways(accounts.collect());
+        let mut cluster = pb::Cluster {
+            name: name.clone(),
+            service: self.service.key.clone(),
+            port: self.port.number.into(),
+            subset: self.subset.clone(),
+            gateways: gateways.clone(),
+            protocol: protocol(self.port.protocol).into(),
+            ..Default::default()
+        };
+        destination_rule::apply(rule, &mut cluster);
+        // The waypoint knows of subsets; its own pods have none.
+        let subset = subset.filter(|_| self.through.is_none()).cloned();
+        let (behind, port) = match self.through {
+            Some(waypoint) => {
+                let address = self.service.first_address();
+                cluster.authority = address.map_or_else(String::new, |ip| {
+                    SocketAddr::new(ip, self.port.number).to_string()
                 });
+                (waypoint, ports::HBONE)
             }
-            // The waypoint knows of subsets; its own pods have none.
-            let subset = subset.filter(|_| need.through.is_none());
-            let backing = by_service.get(behind);
-            let endpoints = backing
-                .into_iter()
-                .flatten()
-                .filter(|m| subset.is_none_or(|wanted| selector::matches(wanted, m.labels)))
-                .filter_map(|m| endpoint(m, behind, port))
-                .collect();
-            let endpoints = pb::Endpoints {
-                cluster: name.clone(),
-                endpoints,
-                gateways,
-            };
-            let resources = &mut out.resources;
-            let cluster = Resource::new(&cluster, Vec::new(), audience.clone());
-            resources.put(type_urls::CLUSTER, name.as_str(), cluster);
-            let endpoints = Resource::new(&endpoints, Vec::new(), audience);
-            resources.put(type_urls::ENDPOINTS, name.as_str(), endpoints);
-        }
+            None => (self.service.key.clone(), self.port.number),
+        };
+        let resource = Resource::new(&cluster, Vec::new(), audience.clone());
+        out.resources
+            .put(type_urls::CLUSTER, name.as_str(), resource);
+        Some(Served {
+            cluster: name.into(),
+            behind,
+            port,
+            subset,
+            gateways,
+            audience,
+        })
     }
 }
 
@@ -161,14 +150,4 @@ pub(crate) fn name(service: &str, port: u16, subset: &str) -> String {
         "" => format!("{service}/{port}"),
         subset => format!("{service}/{port}/{subset}"),
     }
-}
-
-fn endpoint(member: &Member<'_>, service: &str, port: u16) -> Option<pb::Endpoint> {
-    let ports = member.services.get(service)?;
-    let (_, target) = ports.iter().find(|(number, _)| *number == port)?;
-    Some(pb::Endpoint {
-        workload_uid: member.uid.to_string(),
-        target_port: (*target).into(),
-        weight: member.weight,
-    })
 }

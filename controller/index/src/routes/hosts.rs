@@ -1,12 +1,14 @@
 //! Hosts as VirtualServices and DestinationRules write them, and who may see an object.
 //! A name without a dot is a service of the object's own namespace; one that ends in `.svc` lacks
 //! the cluster domain; every other name is full. Of several services of one hostname the object's own
-//! namespace comes first, then the one that all namespaces mean.
+//! namespace comes first, then the one that all namespaces mean. What is asked for is noted, so that it is known
+//! which services routes were compiled from.
 
 use crate::config::MeshConfig;
 use crate::services::{Origin, ServiceFact};
 use crate::world::Name;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Services by hostname.
 pub(crate) struct Hosts<'t, 'a> {
@@ -14,6 +16,16 @@ pub(crate) struct Hosts<'t, 'a> {
     by_hostname: BTreeMap<&'t str, Vec<&'t ServiceFact<'a>>>,
     /// Of each ServiceEntry the service of its first host.
     entries: BTreeMap<Name<'a>, &'t ServiceFact<'a>>,
+    asked: RefCell<Asked>,
+}
+
+/// What somebody wanted to know of services, found or not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// Hostnames.
+    pub(super) hosts: BTreeSet<String>,
+    /// ServiceEntries, by namespace and name.
+    pub(super) entries: BTreeSet<(String, String)>,
 }
 
 impl<'t, 'a> Hosts<'t, 'a> {
@@ -22,6 +34,7 @@ impl<'t, 'a> Hosts<'t, 'a> {
             config,
             by_hostname: BTreeMap::new(),
             entries: BTreeMap::new(),
+            asked: RefCell::default(),
         };
         for service in services {
             let same = hosts.by_hostname.entry(&service.hostname).or_default();
@@ -41,22 +54,47 @@ impl<'t, 'a> Hosts<'t, 'a> {
             Origin::Service(_) => true,
             Origin::Entry(entry) => visible(&entry.spec.export_to, s.namespace, namespace),
         };
-        let all = self.by_hostname.get(full.to_ascii_lowercase().as_str())?;
-        let best = all.iter().filter(seen);
+        let best = self.ask(full.to_ascii_lowercase()).iter().filter(seen);
         best.min_by_key(|s| (s.namespace != namespace, !s.canonical, s.namespace))
             .copied()
     }
 
     /// The first service of a ServiceEntry.
     pub(crate) fn entry(&self, namespace: &str, name: &str) -> Option<&'t ServiceFact<'a>> {
-        self.entries.get(&(namespace, name)).copied()
+        let mut asked = self.asked.borrow_mut();
+        asked
+            .entries
+            .insert((namespace.to_owned(), name.to_owned()));
+        self.of_entry(namespace, name)
     }
 
     /// The Service of Kubernetes of that name.
     pub(crate) fn named(&self, namespace: &str, name: &str) -> Option<&'t ServiceFact<'a>> {
         let full = self.config.hostname(namespace, name);
-        let mut same = self.by_hostname.get(full.as_str())?.iter();
+        let mut same = self.ask(full).iter();
         same.find(|s| s.service().is_some()).copied()
+    }
+
+    /// Services of a hostname, noted.
+    fn ask(&self, host: String) -> &[&'t ServiceFact<'a>] {
+        let found = self.of(&host);
+        self.asked.borrow_mut().hosts.insert(host);
+        found
+    }
+
+    /// All that was asked for.
+    pub(super) fn asked(&self) -> Asked {
+        self.asked.borrow().clone()
+    }
+
+    /// Services of a hostname. Not noted.
+    pub(super) fn of(&self, host: &str) -> &[&'t ServiceFact<'a>] {
+        self.by_hostname.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// The first service of a ServiceEntry. Not noted.
+    pub(super) fn of_entry(&self, namespace: &str, name: &str) -> Option<&'t ServiceFact<'a>> {
+        self.entries.get(&(namespace, name)).copied()
     }
 
     /// How well a host matches a hostname; higher is more specific.

@@ -30,6 +30,10 @@ const MANY: usize = 5000;
 const TOO_MANY: usize = 100_001;
 /// The method that signs certificates.
 const SIGN: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+/// Requests for certificates that were refused.
+const NOT_SIGNED: &str = "citadel_server_authentication_failure_count_total";
+/// More than a request for a certificate may have.
+const TOO_LONG: usize = 256 << 10;
 /// gRPC codes.
 const INVALID_ARGUMENT: &str = "3";
 const PERMISSION_DENIED: &str = "7";
@@ -100,6 +104,10 @@ impl Caller {
             let answer = answer.await?;
             ensure!(answer.status().is_success(), "{answer:?}");
             let mut heads = answer.headers().clone();
+            // A call that ends before all of it was heard has its code here.
+            if let Some(code) = heads.get("grpc-status") {
+                return Ok(code.to_str()?.to_owned());
+            }
             let mut from = answer.into_body();
             while let Some(chunk) = from.data().await {
                 from.flow_control().release_capacity(chunk?.len())?;
@@ -153,7 +161,7 @@ async fn the_controller_withstands(
 ) -> Result<()> {
     let mut round = 0;
     siege
-        .withstands_at(DaemonKind::Controller, async |siege| {
+        .withstands_at(&[DaemonKind::Controller], async |siege| {
             round += 1;
             let before = streams_ended(siege).await?;
             attack(siege).await?;
@@ -165,6 +173,26 @@ async fn the_controller_withstands(
         .await
 }
 
+/// A crowd calls `method` with each of `bodies`, again and again, and is told each time that it is invalid; how
+/// often.
+async fn all_invalid(siege: &Siege, method: &'static str, bodies: &[Bytes]) -> Result<usize> {
+    let way = way_in(siege)?;
+    crowd(CALLERS, |_| {
+        let (way, bodies) = (way.clone(), bodies.to_vec());
+        async move {
+            let mut caller = Caller::connect(way).await?;
+            for body in std::iter::repeat_n(bodies, EACH).flatten() {
+                let code = caller.says(method, body.clone()).await?;
+                let begins = &body[..body.len().min(8)];
+                ensure!(code == INVALID_ARGUMENT, "{code} for {begins:?}");
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    Ok(CALLERS * EACH * bodies.len())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_cannot_be_read_end_their_own_stream_by_name() -> Result<()> {
     const MALFORMED: (&str, &[(&str, &str)]) = ("ambit_xds_malformed_total", &[]);
@@ -172,21 +200,9 @@ async fn requests_that_cannot_be_read_end_their_own_stream_by_name() -> Result<(
         return Ok(());
     };
     the_controller_withstands(siege, async |siege| {
-        let way = way_in(siege)?;
         let before = counted(siege, MALFORMED.0, MALFORMED.1).await?;
-        crowd(CALLERS, |_| {
-            let way = way.clone();
-            async move {
-                let mut caller = Caller::connect(way).await?;
-                for body in UNREADABLE.repeat(EACH) {
-                    let code = caller.says(DISCOVER, body).await?;
-                    ensure!(code == INVALID_ARGUMENT, "{code} for {body:?}");
-                }
-                Ok(())
-            }
-        })
-        .await?;
-        let all = CALLERS * EACH * UNREADABLE.len();
+        let bodies = UNREADABLE.map(Bytes::from_static);
+        let all = all_invalid(siege, DISCOVER, &bodies).await?;
         grows(siege, MALFORMED, before, all).await?;
         let words = ["a message of the client cannot be read", CALLER];
         siege.logged_by(DaemonKind::Controller, &words).await
@@ -262,10 +278,7 @@ async fn requests_for_what_is_not_served_or_for_too_much_end_their_own_stream_by
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_requests_that_are_none_are_not_signed_and_named() -> Result<()> {
-    const REFUSED: (&str, &[(&str, &str)]) = (
-        "citadel_server_authentication_failure_count_total",
-        &[("reason", "csr")],
-    );
+    const REFUSED: (&str, &[(&str, &str)]) = (NOT_SIGNED, &[("reason", "csr")]);
     const ECHO: &str = "spiffe://cluster.local/ns/town/sa/echo";
     let Some(siege) = siege().await? else {
         return Ok(());
@@ -279,24 +292,35 @@ async fn certificate_requests_that_are_none_are_not_signed_and_named() -> Result
         block(&"MIIBAAAA".repeat(4000)),
         "A".repeat(100_000),
     ];
-    let bodies = garbage.map(|csr| framed(&certificate_request(csr, ECHO)));
+    let bodies = garbage.map(|csr| framed(&certificate_request(csr, ECHO)).into());
     the_controller_withstands(siege, async |siege| {
-        let way = way_in(siege)?;
         let before = counted(siege, REFUSED.0, REFUSED.1).await?;
-        crowd(CALLERS, |_| {
-            let (way, bodies) = (way.clone(), bodies.clone());
-            async move {
-                let mut caller = Caller::connect(way).await?;
-                for body in std::iter::repeat_n(bodies, EACH).flatten() {
-                    let code = caller.says(SIGN, body).await?;
-                    ensure!(code == INVALID_ARGUMENT, "{code}");
-                }
-                Ok(())
-            }
-        })
-        .await?;
-        grows(siege, REFUSED, before, CALLERS * EACH * bodies.len()).await?;
+        let all = all_invalid(siege, SIGN, &bodies).await?;
+        grows(siege, REFUSED, before, all).await?;
         let words = ["request not signed", ECHO];
+        siege.logged_by(DaemonKind::Controller, &words).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_requests_that_cannot_be_read_end_by_name() -> Result<()> {
+    const REFUSED: (&str, &[(&str, &str)]) = (NOT_SIGNED, &[("reason", "malformed")]);
+    let Some(siege) = siege().await? else {
+        return Ok(());
+    };
+    let mut bodies = UNREADABLE.map(Bytes::from_static).to_vec();
+    bodies.push(Bytes::new());
+    let long = certificate_request(
+        "A".repeat(TOO_LONG),
+        "spiffe://cluster.local/ns/town/sa/echo",
+    );
+    bodies.push(framed(&long).into());
+    the_controller_withstands(siege, async |siege| {
+        let before = counted(siege, REFUSED.0, REFUSED.1).await?;
+        let all = all_invalid(siege, SIGN, &bodies).await?;
+        grows(siege, REFUSED, before, all).await?;
+        let words = ["certificate refused", "malformed", CALLER];
         siege.logged_by(DaemonKind::Controller, &words).await
     })
     .await

@@ -102,8 +102,19 @@ impl Siege {
 
     /// Waits until a program has logged a line with all of `words`.
     pub(crate) async fn logged_by(&self, kind: DaemonKind, words: &[&str]) -> Result<()> {
+        self.logged_since(kind, 0, words).await
+    }
+
+    /// The same of what it has logged after the first `before` bytes.
+    pub(crate) async fn logged_since(
+        &self,
+        kind: DaemonKind,
+        before: usize,
+        words: &[&str],
+    ) -> Result<()> {
         until("the log names the error", SOON, || async {
             let log = self.town.lab.log(kind);
+            let log = log.get(before..).unwrap_or_default();
             if log
                 .lines()
                 .any(|line| words.iter().all(|word| line.contains(word)))
@@ -145,19 +156,22 @@ impl Siege {
         self,
         attack: impl AsyncFnMut(&Siege) -> Result<()>,
     ) -> Result<()> {
-        self.withstands_at(DaemonKind::Ztunnel(node(2)), attack)
+        self.withstands_at(&[DaemonKind::Ztunnel(node(2))], attack)
             .await
     }
 
-    /// The same with another victim.
+    /// The same with other victims.
     pub(crate) async fn withstands_at(
         self,
-        victim: DaemonKind,
+        victims: &[DaemonKind],
         mut attack: impl AsyncFnMut(&Siege) -> Result<()>,
     ) -> Result<()> {
-        let pid = self.town.daemon(victim)?.pid().await;
-        let pid = pid.context("the victim runs")?;
-        memory::returns(pid, async || attack(&self).await).await?;
+        let mut pids = Vec::with_capacity(victims.len());
+        for victim in victims {
+            let pid = self.town.daemon(*victim)?.pid().await;
+            pids.push(pid.context("the victim runs")?);
+        }
+        memory::returns(&pids, async || attack(&self).await).await?;
         self.over().await
     }
 

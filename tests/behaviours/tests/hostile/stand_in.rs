@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// Name by which proxies know the controller.
@@ -32,8 +33,33 @@ pub(crate) const ENDLESS: &[u8] = b"\0\xff\xff\xff\xff\x0a";
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LAST_WAIT: Duration = Duration::from_secs(15);
 
+/// Bytes of what is no message and could be kept.
+const HEAVY: usize = 1 << 20;
+/// A proxy's stream that has lived for so long was a good one: the next waits as if it were the first.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// How long the mesh may take to follow a change.
 const SOON: Duration = Duration::from_secs(60);
+
+/// A gRPC message of a megabyte that no protobuf parser takes.
+pub(crate) fn garbage() -> Vec<u8> {
+    let length = u32::try_from(HEAVY).expect("a megabyte");
+    [&[0][..], &length.to_be_bytes(), &vec![0xff; HEAVY]].concat()
+}
+
+/// The first megabyte of a message that says it is four gigabytes long.
+pub(crate) fn endless() -> Vec<u8> {
+    [ENDLESS, &vec![0x0a; HEAVY]].concat()
+}
+
+/// Waits until streams that were up at `since` are good ones to their proxies.
+pub(crate) async fn settled(since: Instant) -> Result<()> {
+    let lived = until("streams have lived long enough", SOON, || async {
+        let lived = since.elapsed();
+        if lived >= SETTLED { Ok(()) } else { Err(lived) }
+    });
+    Ok(lived.await?)
+}
 
 /// Streams opened, by the proxy's address.
 type Streams = Arc<Mutex<BTreeMap<IpAddr, usize>>>;

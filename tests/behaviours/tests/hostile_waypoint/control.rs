@@ -2,7 +2,7 @@
 
 use crate::siege::{Siege, siege};
 use crate::stage::{REVIEWS, SOON};
-use crate::stand_in::{ENDLESS, GARBAGE, StandIn, backs_off, framed};
+use crate::stand_in::{StandIn, backs_off, endless, framed, garbage, settled};
 use ambit_api::discovery::{DeltaDiscoveryResponse, Resource};
 use ambit_api::type_urls;
 use ambit_harness::demo::scene::BOOKINFO;
@@ -10,8 +10,10 @@ use ambit_harness::lab::DaemonKind;
 use ambit_harness::until;
 use anyhow::{Context as _, Result, ensure};
 use prost_types::Any;
+use tokio::time::Instant;
 
-/// Streams the waypoint opens in vain before the controller is back.
+/// Streams the waypoint opens in vain before the controller is back. Each brings enough that a round would
+/// show if half of what came were kept.
 const IN_VAIN: f64 = 6.0;
 /// Streams that ended with an error.
 const ENDED: &str = "istio_xds_connection_terminations_total";
@@ -65,41 +67,53 @@ async fn lied_to(
     stage.rules(&format!("after-{round}"), rules).await
 }
 
-/// A waypoint that hears only `bytes` counts and logs it and comes back ever more slowly.
-async fn hears_what_is_no_message(bytes: &[u8], area: &str, named: &str) -> Result<()> {
+/// A waypoint that hears only `bytes` counts and logs it, comes back ever more slowly and keeps nothing of it.
+async fn hears_what_is_no_message(bytes: Vec<u8>, area: &str, named: &str) -> Result<()> {
     let Some(siege) = siege(area).await? else {
         return Ok(());
     };
-    let ended = (ENDED, &[("reason", "Error")][..]);
-    let before = counted(&siege, ended.0, ended.1).await?;
-    let logged = siege.log()?.len();
-    lied_to(&siege, bytes.to_vec(), 1, async |liar| {
-        // The kill itself has ended one.
-        grows(&siege, ended, before, 1.0 + IN_VAIN).await?;
-        let words = [
-            "xds stream failed",
-            "a message of the xds server cannot be read",
-            named,
-        ];
-        siege.logged(&words).await?;
-        let (name, _) = siege.stage.waypoint()?;
-        let ip = siege.stage.lab.pod_address(BOOKINFO, &name);
-        let streams = liar.asked_by(ip.context("an address")?.into());
-        ensure!(streams > 0, "the waypoint has not asked");
-        backs_off(&siege.log()?, logged, streams)
-    })
-    .await?;
-    siege.over().await
+    let mut round = 0;
+    siege
+        .withstands(async |siege| {
+            round += 1;
+            let ended = (ENDED, &[("reason", "Error")][..]);
+            let before = counted(siege, ended.0, ended.1).await?;
+            let logged = siege.log()?.len();
+            lied_to(siege, bytes.clone(), round, async |liar| {
+                // The kill itself has ended one.
+                grows(siege, ended, before, 1.0 + IN_VAIN).await?;
+                backs_away(siege, liar, logged, named).await
+            })
+            .await?;
+            settled(Instant::now()).await
+        })
+        .await
+}
+
+/// The waypoint has logged, after the first `before` bytes, what it heard and ever longer waits.
+async fn backs_away(siege: &Siege, liar: &StandIn, before: usize, named: &str) -> Result<()> {
+    let words = [
+        "xds stream failed",
+        "a message of the xds server cannot be read",
+        named,
+    ];
+    siege.logged_since(before, &words).await?;
+    let (name, _) = siege.stage.waypoint()?;
+    let ip = siege.stage.lab.pod_address(BOOKINFO, &name);
+    let streams = liar.asked_by(ip.context("an address")?.into());
+    ensure!(streams > 0, "the waypoint has not asked");
+    backs_off(&siege.log()?, before, streams)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_sends_garbage_changes_nothing() -> Result<()> {
-    hears_what_is_no_message(GARBAGE, "wpgarbage", "failed to decode Protobuf message").await
+    let named = "failed to decode Protobuf message";
+    hears_what_is_no_message(garbage(), "wpgarbage", named).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_the_controller_without_end_changes_nothing() -> Result<()> {
-    hears_what_is_no_message(ENDLESS, "wpendless", "message length too large").await
+    hears_what_is_no_message(endless(), "wpendless", "message length too large").await
 }
 
 /// A response with a resource that cannot be decoded, in the place of the one that requests are routed by,
@@ -148,6 +162,7 @@ async fn resources_of_no_use_are_refused_by_name_and_the_ones_in_their_place_sta
             let before = counted(siege, refused.0, refused.1).await?;
             let others = ("istio_xds_message_total", &[("url", "other")][..]);
             let unasked = counted(siege, others.0, others.1).await?;
+            let logged = siege.log()?.len();
             lied_to(siege, bytes.clone(), round, async |_| {
                 grows(siege, refused, before, 15.0).await?;
                 grows(siege, others, unasked, 1000.0).await?;
@@ -157,7 +172,7 @@ async fn resources_of_no_use_are_refused_by_name_and_the_ones_in_their_place_sta
                     ("stranger", "is a type.googleapis.com/nothing"),
                 ] {
                     let words = ["resource refused", name, reason];
-                    siege.logged(&words).await?;
+                    siege.logged_since(logged, &words).await?;
                 }
                 Ok(())
             })

@@ -21,9 +21,11 @@ use std::net::SocketAddr;
 const SHOWN: usize = 40;
 /// Virtual address of the Service behind the waypoint.
 pub(crate) const AUTHORITY: &str = "10.96.1.3:9080";
-/// Connections that go on asking.
-const STEADY: &str = "8";
-/// Requests they have had answered before the attack.
+/// Connections that must not notice, and milliseconds between two requests of each.
+const KEPT: (&str, &str) = ("50", "100");
+/// Others that ask, each time on a new connection.
+const NEW: (&str, &str) = ("8", "20");
+/// Requests that all have had answered before the attack.
 const SETTLED: f64 = 400.0;
 /// Port of tunnels.
 const HBONE: u16 = 15008;
@@ -31,7 +33,10 @@ const HBONE: u16 = 15008;
 /// Bookinfo with steady requests through its waypoint.
 pub(crate) struct Siege {
     pub(crate) stage: Stage,
-    steady: Process,
+    /// Those who keep their connections.
+    kept: Process,
+    /// Those who do not.
+    new: Process,
 }
 
 /// A waypoint that serves steady requests; `None` where labs cannot be made.
@@ -40,29 +45,36 @@ pub(crate) async fn siege(area: &str) -> Result<Option<Siege>> {
         return Ok(None);
     };
     let url = format!("{REVIEWS}/reviews/0");
-    let command = [
-        "bookinfo",
-        "client",
-        "--until-signal",
-        "-c",
-        STEADY,
-        "--interval-ms",
-        "20",
-        &url,
-    ];
-    let steady = stage.lab.start_in(BOOKINFO, "client", command).await?;
-    let served = [("reporter", "waypoint"), ("response_code", "200")];
-    until("steady requests", SOON, || async {
-        match stage.metrics().await {
-            Ok(scrape) if scrape.sum("istio_requests_total", &served) >= SETTLED => Ok(()),
-            other => Err(format!(
-                "{:?}",
-                other.map(|s| s.sum("istio_requests_total", &served))
-            )),
+    // Node proxies can hear of the binding before the waypoint does.
+    until("the waypoint serves", SOON, || async {
+        let asked = stage.client(&[&url]).await;
+        match served(&stage).await {
+            Ok(1.0..) => Ok(()),
+            other => Err(format!("{asked:?}, {other:?}")),
         }
     })
     .await?;
-    Ok(Some(Siege { stage, steady }))
+    let asks = async |(connections, pause): (&str, &str), how: &[&str]| {
+        let load = ["bookinfo", "client", "--until-signal", "-c", connections];
+        let pause = ["--interval-ms", pause, &url];
+        let command: Vec<_> = [&load[..], &pause, how].concat();
+        stage.lab.start_in(BOOKINFO, "client", command).await
+    };
+    let (kept, new) = (asks(KEPT, &["-k"]).await?, asks(NEW, &[]).await?);
+    until("steady requests", SOON, || async {
+        match served(&stage).await {
+            Ok(SETTLED..) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    Ok(Some(Siege { stage, kept, new }))
+}
+
+/// Requests that the waypoint has answered well.
+async fn served(stage: &Stage) -> Result<f64> {
+    let well = [("reporter", "waypoint"), ("response_code", "200")];
+    Ok(stage.metrics().await?.sum("istio_requests_total", &well))
 }
 
 impl Siege {
@@ -149,6 +161,24 @@ impl Siege {
         self.stage.log_line(words).await.map(drop)
     }
 
+    /// Waits until it has logged such a line after the first `before` bytes.
+    pub(crate) async fn logged_since(&self, before: usize, words: &[&str]) -> Result<()> {
+        until("a line of the waypoint's log", SOON, || async {
+            let log = self.log().map_err(|error| format!("{error:#}"))?;
+            let new = log.get(before..).unwrap_or_default();
+            let mut lines = new.lines();
+            if lines.any(|line| words.iter().all(|word| line.contains(word))) {
+                return Ok(());
+            }
+            Err(format!(
+                "none of {} lines has {words:?}",
+                new.lines().count()
+            ))
+        })
+        .await?;
+        Ok(())
+    }
+
     /// The waypoint is attacked until that costs it no more memory; then all is [`over`].
     ///
     /// [`over`]: Self::over
@@ -158,17 +188,20 @@ impl Siege {
     ) -> Result<()> {
         let (_, pod) = self.stage.waypoint()?;
         let pid = *pod.state.pids.first().context("the waypoint runs")?;
-        memory::returns(pid, async || attack(&self).await).await?;
+        memory::returns(&[pid], async || attack(&self).await).await?;
         self.over().await
     }
 
-    /// No steady request was lost or answered otherwise; then the lab goes down.
+    /// No steady request was lost or answered otherwise, and no connection; then the lab goes down.
     pub(crate) async fn over(self) -> Result<()> {
-        self.steady.signal(Signal::SIGTERM);
+        self.kept.signal(Signal::SIGTERM);
+        self.new.signal(Signal::SIGTERM);
         let complaints = self.complaints()?;
-        let summary: HttpSummary = finish(self.steady).await?.summary()?;
-        let all = summary.errors.is_empty() && summary.ok() == summary.requests;
-        ensure!(all, "{summary:?}\n{complaints}");
+        let kept: HttpSummary = finish(self.kept).await?.summary()?;
+        let new: HttpSummary = finish(self.new).await?.summary()?;
+        let whole = |of: &HttpSummary| of.errors.is_empty() && of.ok() == of.requests;
+        let all = whole(&kept) && whole(&new) && kept.connections.to_string() == KEPT.0;
+        ensure!(all, "kept: {kept:?}\nnew: {new:?}\n{complaints}");
         self.stage.lab.down().await;
         Ok(())
     }

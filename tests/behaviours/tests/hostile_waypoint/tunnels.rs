@@ -4,15 +4,20 @@ use crate::attacker::{closed, crowd};
 use crate::frames::{self, END_HEADERS, Kind, OPENING};
 use crate::raider::connect;
 use crate::siege::{AUTHORITY, Siege, siege};
+use crate::stage::REVIEWS;
+use ambit_harness::demo::scene::BOOKINFO;
 use anyhow::{Result, ensure};
 use http::{Request, StatusCode};
 
 /// Counter of what never came to be.
 const REFUSED: &str = "ambit_connections_refused_total";
-/// Connections of an onslaught: fewer than may be in their handshake at once.
-const BURST: usize = 100;
+/// Connections of an onslaught: as many as one address may have in their handshake at one worker, which may
+/// get them all.
+const BURST: usize = 64;
 /// Onslaughts of those who are refused at once.
-const TIMES: usize = 3;
+const TIMES: usize = 4;
+/// More than one address may have at all workers of a lab's waypoint.
+const TOO_MANY: usize = 300;
 /// CONNECTs of each of ten tunnels.
 const TUNNELS: usize = 10;
 const EACH: usize = 10;
@@ -70,6 +75,39 @@ async fn tls_without_a_word(siege: &Siege) -> Result<()> {
     .await?;
     let words = ["no tunnel from the peer", "HTTP/2 handshake not done after"];
     before.named(BURST, &words).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_handshakes_than_an_address_may_have_are_refused_and_keep_nobody_else_out()
+-> Result<()> {
+    let Some(siege) = siege("wpcrowd").await? else {
+        return Ok(());
+    };
+    siege
+        .withstands(async |siege| {
+            let attacker = siege.attacker()?;
+            let late = siege.before(REFUSED, "tls").await?;
+            let refused = siege.before(REFUSED, "handshake-budget").await?;
+            let stall = crowd(TOO_MANY, |_| {
+                let attacker = attacker.clone();
+                async move { closed(attacker.tcp().await?).await }
+            });
+            let meanwhile = async {
+                let words = ["tunnels refused", "handshake-budget"];
+                refused.named(1, &words).await?;
+                // Somebody the waypoint has not heard of, in the first round.
+                let url = format!("{REVIEWS}/reviews/0");
+                let asks = ["-n", "20", &url];
+                let lab = &siege.stage.lab;
+                let answers = lab.http(BOOKINFO, "productpage-v1", &asks).await?;
+                ensure!(answers.ok() == 20, "{answers:?}");
+                Ok(())
+            };
+            tokio::try_join!(stall, meanwhile)?;
+            let words = ["no tunnel from the peer", "TLS handshake not done after"];
+            late.named(BURST, &words).await
+        })
+        .await
 }
 
 /// Requests that are all answered alike.

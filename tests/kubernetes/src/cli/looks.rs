@@ -9,9 +9,10 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::said;
-use crate::command::output;
+use crate::command::{ended, output};
 use crate::saw;
 use crate::site::Site;
+use crate::wait::until;
 
 const WRONG: &str = "
 apiVersion: v1
@@ -65,6 +66,42 @@ pub(super) fn analyze(site: &Site) -> Result<()> {
     ensure!(hidden.code == Some(0), "{}", hidden.text);
     site.delete(WRONG)?;
     saw("0 findings that fail, then IST0101 and IST0102 and exit code 79");
+    Ok(())
+}
+
+/// What the API server must refuse, in the words of `analyze`.
+const REFUSED: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: twice, namespace: default}
+spec: {host: details, subsets: [{name: v1, labels: {version: v1}}, {name: v1, labels: {version: v2}}]}
+";
+const WHY: &str = "spec.subsets[1].name: used by an earlier subset";
+
+pub(super) fn webhook(site: &Site) -> Result<()> {
+    until("refusals of the webhook count", || {
+        let name = "validatingwebhookconfigurations/ambit-validator-istio-system";
+        let registration = site.get(&[name])?;
+        let policy = &registration["webhooks"][0]["failurePolicy"];
+        ensure!(policy == "Fail", "failurePolicy is {policy}");
+        Ok(())
+    })?;
+    let file = std::env::temp_dir().join(format!("ambit-refused-{}.yaml", std::process::id()));
+    let path = file.to_str().context("a path in UTF-8")?;
+    std::fs::write(&file, REFUSED)?;
+    let analyzed = said(site, &["analyze", path]);
+    let applied = ended(&mut site.kubectl_command(&["apply", "-f", path])?);
+    std::fs::remove_file(&file)?;
+    let (analyzed, applied) = (analyzed?, applied?);
+    let refusal = String::from_utf8_lossy(&applied.stderr).into_owned();
+    ensure!(!applied.status.success(), "the API server took it");
+    for text in [&analyzed.text, &refusal] {
+        ensure!(text.contains(WHY), "no {WHY:?} in {text}");
+    }
+    saw(refusal.trim());
+    let accepted = ["wait", "--for=condition=Accepted", "--timeout=60s"];
+    let classes = ["gatewayclass", "istio", "ambit", "istio-waypoint"];
+    site.kubectl(&[&accepted[..], &classes].concat())?;
     Ok(())
 }
 

@@ -20,6 +20,8 @@ const NOBODY: &str = include_str!("../manifests/later-policy.yaml");
 const AWAY: Duration = Duration::from_secs(120);
 /// How long before its return a node proxy dies.
 const LAST: Duration = Duration::from_secs(20);
+/// What the API server says when nobody judges objects.
+const WEBHOOK: &str = "failed calling webhook \"validation.ambit.io\"";
 /// Programs in pods, by their command lines.
 const NODE_PROXY: &str = "^/usr/local/bin/ztunnel";
 const SERVER: &str = "^/usr/local/bin/bookinfo details --version=later";
@@ -27,6 +29,13 @@ const SERVER: &str = "^/usr/local/bin/bookinfo details --version=later";
 /// Changes are made, and a node proxy dies, while no controller runs.
 pub(super) fn controller(site: &Site, _: &Wire) -> Result<()> {
     let (_, second) = nodes(site)?;
+    site.apply(NOBODY)?;
+    until("nobody is let in", || {
+        let answer = get(site, "later")?;
+        ensure!(answer.status == "000", "{answer:?}");
+        Ok(())
+    })?;
+    refusals_count(site)?;
     let mark = load::now()?;
     site.kubectl(&[SYSTEM, "scale", CONTROLLER, "--replicas=0"])?;
     until("no controller", || {
@@ -34,7 +43,11 @@ pub(super) fn controller(site: &Site, _: &Wire) -> Result<()> {
         ensure!(pods["items"] == serde_json::json!([]), "{}", pods["items"]);
         Ok(())
     })?;
-    site.apply(NOBODY)?;
+    let unjudged = NOBODY.replacen("name: later", "name: unjudged", 1);
+    let taken = site.apply(&unjudged);
+    let refusal = taken.err().context("taken although nobody judged it")?;
+    ensure!(refusal.to_string().contains(WEBHOOK), "{refusal}");
+    site.delete(NOBODY)?;
     without_failures(site, mark, load::now()?)?;
     dies(site, second, NODE_PROXY)?;
     until("refusals by the proxy that knows nothing", || {
@@ -44,20 +57,25 @@ pub(super) fn controller(site: &Site, _: &Wire) -> Result<()> {
     saw("what ran went on; a proxy that started meanwhile refuses");
     site.kubectl(&[SYSTEM, "scale", CONTROLLER, "--replicas=1"])?;
     site.kubectl(&[SYSTEM, "rollout", "status", CONTROLLER, "--timeout=60s"])?;
-    until("the policy of meanwhile holds", || {
-        let answer = get(site, "later")?;
-        ensure!(answer.status == "000", "{answer:?}");
-        Ok(())
-    })?;
-    site.delete(NOBODY)?;
     load::flows(site)?;
-    until("its end holds", || {
+    until("the end of the policy, of meanwhile, holds", || {
         let answer = get(site, "later")?;
         ensure!(answer.status == "200", "{answer:?}");
         Ok(())
     })?;
     saw("all streams are answered again, changes of meanwhile hold");
     in_sync(site)
+}
+
+/// Waits until the API server takes no object of the mesh that the controller has not judged.
+fn refusals_count(site: &Site) -> Result<()> {
+    let name = "validatingwebhookconfigurations/ambit-validator-istio-system";
+    until("refusals of the webhook count", || {
+        let registration = site.get(&[name])?;
+        let policy = &registration["webhooks"][0]["failurePolicy"];
+        ensure!(policy == "Fail", "failurePolicy is {policy}");
+        Ok(())
+    })
 }
 
 /// An application and, towards the end, a node proxy die while the API server does not answer.

@@ -7,13 +7,13 @@ use serde_json::Value;
 const TIME: &str = "lastTransitionTime";
 
 /// The time as `metav1.Time` has it: whole seconds.
-pub(super) fn now() -> String {
+pub(crate) fn now() -> String {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     now.to_string()
 }
 
 /// `new` with times, where `old` is the same status as it was.
-pub(super) fn stamped(new: &Value, old: Option<&Value>, now: &str) -> Value {
+pub(crate) fn stamped(new: &Value, old: Option<&Value>, now: &str) -> Value {
     match new {
         Value::Object(map) => Value::Object(
             map.iter()
