@@ -49,6 +49,9 @@ struct RequestArgs {
 struct Explanation {
     /// One line: what happens.
     decision: String,
+    /// Node of the pod; absent from older proxies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
     /// Whether the connection would be refused.
     refused: bool,
     /// Facts in the order they were consulted.
@@ -108,6 +111,16 @@ pub(crate) async fn run(args: &Args, target: &Target, format: Format) -> Result<
             }
         };
         let mut answer: Explanation = serde_json::from_str(&text).context("the proxy's answer")?;
+        if let Some(node) = &answer.node
+            && process.node.as_ref() != Some(node)
+            && target
+                .processes("ztunnel")
+                .any(|other| other.node.as_ref() == Some(node))
+        {
+            // What it knows may differ from what the pod's own proxy knows.
+            refusals.push(format!("{}: the pod is on {node}", process.name));
+            continue;
+        }
         let mut refused = answer.refused;
         if let Some(onward) = &mut answer.waypoint {
             let host = to.rsplit_once(':').map_or(to.as_str(), |(host, _)| host);

@@ -69,12 +69,15 @@ pub(super) fn of(recipe: &Recipe) -> Result<Vec<u8>> {
         .iter()
         .filter(|program| matches!(program.source, Source::Machine));
     components.extend(machine.map(|program| json!({"type": "application", "name": program.file})));
+    let (name, version) = recipe.references[0]
+        .rsplit_once(':')
+        .with_context(|| format!("{} has no tag", recipe.references[0]))?;
     let bill = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
         "metadata": {"component": {
-            "type": "container", "name": recipe.references[0], "description": recipe.description,
+            "type": "container", "name": name, "version": version, "description": recipe.description,
         }},
         "components": components,
     });

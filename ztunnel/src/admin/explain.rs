@@ -18,6 +18,8 @@ use thiserror::Error;
 pub struct Explanation {
     /// One line: what happens.
     pub decision: String,
+    /// Node of the pod that dials: its proxy is the one that decides.
+    pub node: Arc<str>,
     /// Whether the connection would be refused, by either end.
     pub refused: bool,
     /// Facts in the order they were consulted.
@@ -99,6 +101,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question<'_>) -> Result<Explanati
     let mut trace = lines(&decided.trace);
     let answer = |decision: String, refused, trace| Explanation {
         decision,
+        node: source.node.clone(),
         refused,
         trace,
         waypoint: None,

@@ -80,7 +80,11 @@ fn of_ingress(fact: &ListenerFact<'_>, attached: usize, programmed: &Condition) 
         }
     };
     let kind = json!({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"});
-    let kinds = match fact.takes_http_routes {
+    let is_served = fact
+        .fault
+        .as_ref()
+        .is_none_or(|fault| fault.said().0 != "UnsupportedProtocol");
+    let kinds = match fact.takes_http_routes && is_served {
         true => vec![kind],
         false => Vec::new(),
     };

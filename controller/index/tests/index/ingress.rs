@@ -181,6 +181,23 @@ fn routes_attach_by_section_namespace_and_host_and_are_told() {
 }
 
 #[test]
+fn a_listener_says_which_routes_it_takes_and_one_that_is_not_served_takes_none() {
+    let mesh = bookinfo();
+    let status = &mesh.statuses[&ObjectKey::new(Kind::Gateway, "default", "front")];
+    let listeners = status["listeners"].as_array().unwrap();
+    let kinds: Vec<_> = listeners
+        .iter()
+        .map(|one| (one["name"].as_str().unwrap(), one["supportedKinds"].clone()))
+        .collect();
+    let http = serde_json::json!([{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}]);
+    let none = serde_json::json!([]);
+    assert_eq!(
+        kinds,
+        [("http", http.clone()), ("shop", http), ("tls", none)]
+    );
+}
+
+#[test]
 fn a_virtual_service_runs_at_the_istio_gateway_it_names() {
     let mut mesh = bookinfo();
     mesh.apply(

@@ -6,7 +6,7 @@ use ambit_model::snapshot::Change;
 
 fn snapshot(more: Vec<Change>) -> Snapshot {
     let mut changes = vec![
-        pod("ns", "client", "10.0.0.1", |_| {}),
+        pod("ns", "client", "10.0.0.1", |w| w.node = "n1".into()),
         pod("ns", "server", "10.0.0.2", |w| {
             backs(w, "ns/web.ns.svc.cluster.local")
         }),
@@ -46,6 +46,7 @@ fn deny_all() -> Change {
 fn a_name_is_followed_to_its_endpoint_and_through_the_policy_there() {
     let answer = ask(&snapshot(vec![]), "client", "web:80").unwrap();
     assert!(!answer.refused);
+    assert_eq!(&*answer.node, "n1", "whose proxy decides");
     assert_eq!(
         answer.decision,
         "mutual TLS to ns/server at 10.0.0.2:15008, for 10.0.0.2:8080"
