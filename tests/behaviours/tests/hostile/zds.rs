@@ -15,6 +15,11 @@ use tokio::task::JoinSet;
 const FAILED: &str = "ambit_zds_sessions_failed_total";
 /// Longest message the agent takes.
 const LONGEST: usize = 4096;
+/// Programs that say it while a pod joins, and at once in a round: fewer than the agent talks to at a time.
+const LIARS: usize = 3;
+const AT_ONCE: usize = 10;
+/// How often they say it in a round; who says nothing is waited for ten seconds each time.
+const TIMES: usize = 20;
 
 /// A pod that joins while the agent is lied to.
 const LATE: &str = "\
@@ -76,28 +81,48 @@ async fn is_no_proxy(message: Option<Vec<u8>>, reason: &str, words: &str) -> Res
         return Ok(());
     };
     let before = failed(&siege, reason).await?;
-    let mut liars = JoinSet::new();
-    for _ in 0..3 {
-        let (path, message) = (socket(&siege), message.clone());
-        liars.spawn(async move {
+    let lies = lie(&siege, message.as_deref(), LIARS);
+    siege.town.lab.apply("late", LATE)?;
+    siege.town.captured("late").await?;
+    siege.town.works("late").await?;
+    all_closed(lies).await?;
+    counted(&siege, reason, before + LIARS as f64).await?;
+    siege
+        .logged_by(DaemonKind::Agent(node(2)), &[words])
+        .await?;
+    siege
+        .withstands_at(&[DaemonKind::Agent(node(2))], async |siege| {
+            let before = failed(siege, reason).await?;
+            let times = if message.is_some() { TIMES } else { 1 };
+            for _ in 0..times {
+                all_closed(lie(siege, message.as_deref(), AT_ONCE)).await?;
+            }
+            counted(siege, reason, before + (AT_ONCE * times) as f64).await?;
+            siege.town.works("echo").await
+        })
+        .await
+}
+
+/// So many programs say `message`, or nothing, until the agent closes.
+fn lie(siege: &Siege, message: Option<&[u8]>, liars: usize) -> JoinSet<Result<()>> {
+    let one = |_| {
+        let (path, message) = (socket(siege), message.map(<[u8]>::to_vec));
+        async move {
             let socket = SeqPacket::connect(&path)?;
             if let Some(message) = message {
                 socket.send(&message, &[]).await?;
             }
             closed(&socket).await
-        });
-    }
-    siege.town.lab.apply("late", LATE)?;
-    siege.town.captured("late").await?;
-    siege.town.works("late").await?;
+        }
+    };
+    (0..liars).map(one).collect()
+}
+
+async fn all_closed(mut liars: JoinSet<Result<()>>) -> Result<()> {
     while let Some(liar) = liars.join_next().await {
         liar??;
     }
-    counted(&siege, reason, before + 3.0).await?;
-    siege
-        .logged_by(DaemonKind::Agent(node(2)), &[words])
-        .await?;
-    siege.over().await
+    Ok(())
 }
 
 async fn counted(siege: &Siege, reason: &str, at_least: f64) -> Result<()> {
