@@ -6,7 +6,7 @@
 use ambit_cluster::Binaries;
 use anyhow::Result;
 
-use crate::{cluster, images, workspace};
+use crate::{cluster, images, told, workspace};
 
 /// Tests of this package each bring up a cluster.
 pub(crate) const PACKAGE: &str = "ambit-kubernetes-tests";
@@ -45,7 +45,7 @@ pub(crate) fn test() -> Result<()> {
     for test in tests()? {
         command.args(["--test", &test]);
     }
-    workspace::run(command.args(["--", "--nocapture", "--test-threads=1"]))
+    told::run(command.args(["--", "--nocapture", "--test-threads=1"]))
 }
 
 /// Test files by name.

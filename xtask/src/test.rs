@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser as _;
 
 use crate::workspace::{self, Package, cargo};
-use crate::{charts, codegen, ebpf, helm, kubernetes, layout, setup};
+use crate::{charts, codegen, ebpf, helm, kubernetes, layout, setup, told};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -136,7 +136,7 @@ fn execute(stage: Stage) -> Result<()> {
             workspace::run(cargo().args(["build", "--workspace", "--all-targets", "--locked"]))
         }
         // Those that bring up a cluster have a stage of their own.
-        Stage::Unit => workspace::run(cargo().env(kubernetes::WISH, "off").args([
+        Stage::Unit => told::run(cargo().env(kubernetes::WISH, "off").args([
             "test",
             "--workspace",
             "--exclude",
@@ -159,7 +159,7 @@ fn behaviours() -> Result<()> {
     for name in behaviour_tests()? {
         command.arg("--test").arg(name);
     }
-    workspace::run(command.args(["--", "--test-threads=1"]))
+    told::run(command.args(["--", "--test-threads=1"]))
 }
 
 /// Names of the behaviours' test files.

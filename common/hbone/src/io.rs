@@ -17,7 +17,7 @@ mod stream_io;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Opened, Tunnel, connect};
+pub use client::{Opened, Tunnel};
 pub use error::{
     AcceptError, ConnectError, DialError, MuxError, OpenError, Stage, StreamRefused, TunnelError,
 };

@@ -20,5 +20,9 @@ pub use key::{Kind, ObjectKey, ObjectRef};
 pub use object::{Object, Other, Resource};
 pub use validate::validate;
 
+/// Our name in GatewayClasses (`spec.controllerName`) and in the status of routes
+/// (`status.parents[].controllerName`).
+pub const CONTROLLER_NAME: &str = "ambit.io/gateway-controller";
+
 #[cfg(test)]
 mod tests;

@@ -28,13 +28,22 @@ pub(crate) enum Role {
     Ingress,
 }
 
+const CLASSES: [(&str, Role); 4] = [
+    ("istio", Role::Ingress),
+    ("ambit", Role::Ingress),
+    ("istio-waypoint", Role::Waypoint),
+    ("ambit-waypoint", Role::Waypoint),
+];
+
+/// Classes whose gateways we run: `metadata.name` of their GatewayClasses.
+pub fn classes() -> impl Iterator<Item = &'static str> {
+    CLASSES.iter().map(|(class, _)| *class)
+}
+
 /// The role of a class whose gateways we run.
 pub(crate) fn role_of(class: &str) -> Option<Role> {
-    match class {
-        "istio-waypoint" | "ambit-waypoint" => Some(Role::Waypoint),
-        "istio" | "ambit" => Some(Role::Ingress),
-        _ => None,
-    }
+    let of_ours = CLASSES.iter().find(|(of_ours, _)| *of_ours == class);
+    of_ours.map(|(_, role)| *role)
 }
 
 /// Name of what runs a gateway: ServiceAccount, Service, Deployment.

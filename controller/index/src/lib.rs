@@ -41,6 +41,7 @@ mod workloads;
 mod world;
 
 pub use config::{MeshConfig, WaypointForm};
+pub use gateways::classes;
 pub use index::{Change, Index, Output, PodIdentity, Refusal};
 pub use plan::{Plan, Write};
 pub use resource::{Audience, Resource, ResourceChange};

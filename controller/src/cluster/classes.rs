@@ -5,6 +5,8 @@
 
 use super::MANAGER;
 use crate::times::now;
+use ambit_crds::CONTROLLER_NAME;
+use ambit_index::classes;
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
 use ambit_source::kubernetes::Client;
@@ -17,9 +19,6 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 const API_VERSION: &str = "gateway.networking.k8s.io/v1";
-const CONTROLLER: &str = "ambit.io/gateway-controller";
-/// Classes whose Gateways are run.
-const CLASSES: [&str; 4] = ["istio", "ambit", "istio-waypoint", "ambit-waypoint"];
 /// How often they are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 /// A request must be answered after this.
@@ -89,11 +88,12 @@ fn is_missing(error: &kube::Error) -> bool {
 
 /// What `Accepted` must say of a class; `None` when it says so, or the class is somebody else's.
 fn wanted(name: &str, generation: i64, class: &Value) -> Option<Value> {
-    if class["spec"]["controllerName"] != CONTROLLER {
+    if class["spec"]["controllerName"] != CONTROLLER_NAME {
         return None;
     }
-    let (status, reason, message) = if !CLASSES.contains(&name) {
-        let message = format!("Gateways are run of the classes {}", CLASSES.join(", "));
+    let (status, reason, message) = if !classes().any(|of_ours| of_ours == name) {
+        let all: Vec<&str> = classes().collect();
+        let message = format!("Gateways are run of the classes {}", all.join(", "));
         ("False", "Unsupported", message)
     } else if class["spec"]["parametersRef"].is_object() {
         let message = "spec.parametersRef: of a class it is not read; \
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn classes_of_ours_are_accepted_once() {
-        let mut class = class(CONTROLLER);
+        let mut class = class(CONTROLLER_NAME);
         let first = wanted("istio", 1, &class).unwrap();
         assert_eq!(
             (&first["status"], &first["reason"]),
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn others_stay_and_what_is_not_run_says_so() {
         assert_eq!(wanted("istio", 1, &class("example.com/other")), None);
-        let unknown = wanted("mine", 1, &class(CONTROLLER)).unwrap();
+        let unknown = wanted("mine", 1, &class(CONTROLLER_NAME)).unwrap();
         assert_eq!(unknown["reason"], "Unsupported");
-        let mut with = class(CONTROLLER);
+        let mut with = class(CONTROLLER_NAME);
         with["spec"]["parametersRef"] = json!({"kind": "ConfigMap", "name": "a"});
         let refused = wanted("ambit", 1, &with).unwrap();
         assert_eq!(

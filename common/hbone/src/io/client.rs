@@ -62,23 +62,11 @@ pub struct Opened {
 
 /// Makes a tunnel over `io`; the peer must be one of `expected`.
 ///
+/// `among` is held until the tunnel has said and heard everything.
+///
 /// # Errors
 /// [`DialError`].
-pub async fn connect<T>(
-    io: T,
-    svid: &Arc<Svid>,
-    expected: &Arc<[SpiffeId]>,
-    settings: &Settings,
-) -> Result<Rc<Tunnel>, DialError>
-where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (_, alone) = watch::channel(());
-    connect_among(io, svid, expected, settings, alone).await
-}
-
-/// As [`connect`]; `among` is held until the tunnel has said and heard everything.
-pub(super) async fn connect_among<T>(
+pub(super) async fn connect<T>(
     io: T,
     svid: &Arc<Svid>,
     expected: &Arc<[SpiffeId]>,

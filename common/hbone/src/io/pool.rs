@@ -328,7 +328,7 @@ where
             after,
         })?
         .map_err(|error| DialError::Connect(error.into()))?;
-    client::connect_among(io, svid, expected, settings, among).await
+    client::connect(io, svid, expected, settings, among).await
 }
 
 /// Lets idle tunnels go until the pool is dropped.

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -115,6 +115,17 @@ impl World {
         pool.open(&self.key(), &self.client, || self.dial(), &request)
             .await
     }
+}
+
+/// A tunnel that no pool holds.
+async fn connect<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+    io: T,
+    svid: &Arc<Svid>,
+    expected: &Arc<[SpiffeId]>,
+    settings: &Settings,
+) -> Result<Rc<Tunnel>, DialError> {
+    let (_, alone) = watch::channel(());
+    client::connect(io, svid, expected, settings, alone).await
 }
 
 async fn serve_echo(

@@ -4,7 +4,7 @@
 //! Spec: Kubernetes server-side apply; Gateway API `RouteStatus.parents` (shared, atomic list).
 
 use super::request::{Address, RequestError, within};
-use ambit_crds::{Kind, ObjectKey};
+use ambit_crds::{CONTROLLER_NAME, Kind, ObjectKey};
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Map, Value, json};
@@ -222,9 +222,6 @@ fn skeleton(address: &Address) -> Value {
     json!({"apiVersion": address.api_version(), "kind": address.kind, "metadata": metadata})
 }
 
-/// Controller name in the entries of a route's status that are ours.
-const CONTROLLER: &str = "ambit.io/gateway-controller";
-
 /// The entries of other controllers as they are, and ours as wanted.
 fn join_parents(now: Option<&Value>, wanted: Option<&Value>) -> Value {
     let list = |value: Option<&Value>| {
@@ -232,7 +229,7 @@ fn join_parents(now: Option<&Value>, wanted: Option<&Value>) -> Value {
         items.cloned().unwrap_or_default()
     };
     let mut parents = list(now);
-    parents.retain(|parent| parent.get("controllerName") != Some(&CONTROLLER.into()));
+    parents.retain(|parent| parent.get("controllerName") != Some(&CONTROLLER_NAME.into()));
     parents.extend(list(wanted));
     Value::Array(parents)
 }
@@ -244,7 +241,8 @@ mod tests {
     #[test]
     fn entries_of_other_controllers_stay() {
         let foreign = json!({"controllerName": "example.com/ingress", "parentRef": {"name": "a"}});
-        let ours = |name: &str| json!({"controllerName": CONTROLLER, "parentRef": {"name": name}});
+        let ours =
+            |name: &str| json!({"controllerName": CONTROLLER_NAME, "parentRef": {"name": name}});
         let now = json!([ours("x"), foreign]);
         let wanted = json!([ours("y")]);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use crate::certificates::Authority;
 use crate::siege::{Siege, siege};
-use crate::stand_in::{CONTROLLER, in_its_place};
+use crate::stand_in::{CONTROLLER, in_its_place, settled};
 use ambit_api::discovery::Node;
 use ambit_api::{type_urls, workload};
 use ambit_behaviours::town::{SOON, TOWN, node};
@@ -22,11 +22,17 @@ use rcgen::SanType;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, ServerTlsConfig};
 
 /// The types of a node proxy.
 const TYPES: [&str; 2] = [type_urls::AUTHORIZATION, type_urls::ADDRESS];
+
+/// Resources of a message that nobody can decode.
+const BROKEN: usize = 1000;
+/// Clients that refuse everything, at once.
+const REFUSERS: usize = 20;
 
 /// A client that answers every resource with the same reason, or takes it.
 struct Listener {
@@ -175,27 +181,44 @@ fn changed(name: &str, body: Vec<u8>) -> ResourceChange {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_resource_is_refused_with_its_field_and_the_good_ones_of_its_message_apply()
 -> Result<()> {
-    const REFUSED: &str = "ambit_xds_resources_refused_total";
     let Some(siege) = siege().await? else {
         return Ok(());
     };
+    let proxies = [1, 2].map(|n| DaemonKind::Ztunnel(node(n)));
+    let mut round = 0;
+    siege
+        .withstands_at(&proxies, async |siege| {
+            round += 1;
+            hear_broken_resources(siege).await?;
+            siege.town.start(DaemonKind::Controller).await?;
+            siege.in_sync(&format!("after-{round}")).await?;
+            settled(Instant::now()).await
+        })
+        .await
+}
+
+/// Both proxies hear broken resources and a good one from the controller's place, which is empty afterwards.
+async fn hear_broken_resources(siege: &Siege) -> Result<()> {
+    const REFUSED: &str = "ambit_xds_resources_refused_total";
     let town = &siege.town;
     let before = town.counted(2, REFUSED, &[]).await?;
-    let set = everything(&siege).await?;
+    let ztunnel = DaemonKind::Ztunnel(node(2));
+    let logged = town.lab.log(ztunnel).len();
+    let set = everything(siege).await?;
     town.kill(DaemonKind::Controller).await?;
-    let broken = set.apply([
-        changed("garbage", vec![0xff; 40]),
+    let many = (0..BROKEN).map(|n| changed(&format!("garbage-{n}"), vec![0xff; 1024]));
+    let broken = set.apply(many).apply([
         changed("empty", Vec::new()),
         pod("three-bytes", &[10, 0, 1]),
         pod("good", &[10, 244, 9, 9]),
     ]);
     let (_sets, receiver) = watch::channel(Arc::new(broken));
     let mut tasks = JoinSet::new();
-    let server = usurp(&siege, receiver, &mut tasks).await?;
-    town.grows(2, (REFUSED, &[]), before, 3.0).await?;
-    let ztunnel = DaemonKind::Ztunnel(node(2));
+    let server = usurp(siege, receiver, &mut tasks).await?;
+    town.grows(2, (REFUSED, &[]), before, BROKEN as f64 + 2.0)
+        .await?;
     for words in [
-        ["resource refused", "garbage", "decode"],
+        ["resource refused", "garbage-0", "decode"],
         [
             "resource refused",
             "empty",
@@ -203,7 +226,7 @@ async fn a_broken_resource_is_refused_with_its_field_and_the_good_ones_of_its_me
         ],
         ["resource refused", "three-bytes", "addresses"],
     ] {
-        siege.logged_by(ztunnel, &words).await?;
+        siege.logged_since(ztunnel, logged, &words).await?;
     }
     until("the good one is known", SOON, || async {
         match town.lab.page(node(2), 15000, "/config_dump").await {
@@ -222,8 +245,8 @@ async fn a_broken_resource_is_refused_with_its_field_and_the_good_ones_of_its_me
     })
     .await?;
     town.works("echo").await?;
-    drop(tasks);
-    siege.over().await
+    tasks.shutdown().await;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,23 +256,27 @@ async fn a_proxy_that_refuses_everything_is_counted_and_its_reason_logged() -> R
     let Some(siege) = siege().await? else {
         return Ok(());
     };
-    let rejects = async || {
+    let rejects = async |siege: &Siege| {
         let page = siege.town.lab.controller_page("/metrics").await?;
         anyhow::Ok(Scrape::parse(&page).sum(REJECTS, &[("type", "wds")]))
     };
-    let before = rejects().await?;
-    let mut tasks = JoinSet::new();
-    let _updates = listen(&siege, Some(REASON), &mut tasks)?;
-    until("the controller counts it", SOON, || async {
-        match rejects().await {
-            Ok(now) if now > before => Ok(()),
-            other => Err(other),
-        }
-    })
-    .await?;
-    let words = ["xds resources refused by client", REASON];
-    siege.logged_by(DaemonKind::Controller, &words).await?;
-    drop(tasks);
-    siege.town.works("echo").await?;
-    siege.over().await
+    siege
+        .withstands_at(&[DaemonKind::Controller], async |siege| {
+            let before = rejects(siege).await?;
+            let mut tasks = JoinSet::new();
+            let heard = (0..REFUSERS).map(|_| listen(siege, Some(REASON), &mut tasks));
+            let _updates = heard.collect::<Result<Vec<_>>>()?;
+            until("the controller counts them", SOON, || async {
+                match rejects(siege).await {
+                    Ok(now) if now >= before + REFUSERS as f64 => Ok(()),
+                    other => Err(other),
+                }
+            })
+            .await?;
+            let words = ["xds resources refused by client", REASON];
+            siege.logged_by(DaemonKind::Controller, &words).await?;
+            drop(tasks);
+            siege.town.works("echo").await
+        })
+        .await
 }

@@ -8,6 +8,7 @@ use crate::flow::ask;
 use crate::saw;
 use crate::site::Site;
 use crate::traces::network;
+use crate::wait::until;
 
 /// Of the directory of samples.
 pub(super) const MANIFESTS: [&str; 3] = [
@@ -29,11 +30,15 @@ pub(super) fn run(site: &Site, before: &mut Before) -> Result<()> {
     ])?;
     before.pods = pods(site)?;
     ensure!(before.pods.len() == 7, "pods: {:?}", before.pods.keys());
-    let page = ask(site, "default", PAGE, &[])?;
-    ensure!(
-        page.status == "200" && page.body.contains(TITLE),
-        "{page:?}"
-    );
+    // Nodes learn of a Service some time after its pods are Ready.
+    let page = until("the page", || {
+        let page = ask(site, "default", PAGE, &[])?;
+        ensure!(
+            page.status == "200" && page.body.contains(TITLE),
+            "{page:?}"
+        );
+        Ok(page)
+    })?;
     saw(&format!(
         "{} pods Ready, the page has status {}",
         before.pods.len(),

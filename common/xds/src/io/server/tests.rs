@@ -13,6 +13,9 @@ use prost::Message as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tower::ServiceExt;
 
+const PATH: &str =
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+
 struct Everybody;
 
 #[tonic::async_trait]
@@ -31,8 +34,7 @@ async fn hears(frames: impl Into<Bytes>) -> (String, Server) {
     let (_sets, receiver) = watch::channel(Arc::default());
     let (_trigger, drain) = drain::channel();
     let server = Server::new(receiver, Arc::new(Everybody), drain);
-    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
-    let request = http::Request::post(path)
+    let request = http::Request::post(PATH)
         .header("content-type", "application/grpc")
         .body(Full::new(frames.into()))
         .unwrap();
@@ -124,8 +126,7 @@ async fn a_type_that_changes_with_every_answer_does_not_hold_back_the_others() {
         say.send(Ok::<_, std::convert::Infallible>(frame)).unwrap();
     };
     client.start().iter().for_each(speaks);
-    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
-    let request = http::Request::post(path)
+    let request = http::Request::post(PATH)
         .header("content-type", "application/grpc")
         .body(StreamBody::new(UnboundedReceiverStream::new(said)))
         .unwrap();

@@ -6,12 +6,10 @@ use super::{ISTIO, is_entry, is_service, key};
 use crate::out::Out;
 use crate::statuses::Condition;
 use crate::world::name_of;
-use ambit_crds::Resource;
 use ambit_crds::gateway::{HttpRouteSpec, ParentRef};
+use ambit_crds::{CONTROLLER_NAME, Resource};
 use serde_json::{Value, json};
 
-/// Who wrote an entry.
-const CONTROLLER: &str = "ambit.io/gateway-controller";
 /// Whether a waypoint runs the route (Istio's condition; always True upstream).
 const RESOLVED_WAYPOINTS: &str = "istio.io/ResolvedWaypoints";
 
@@ -74,7 +72,7 @@ fn of_gateway(
     }
     Some(json!({
         "parentRef": reference,
-        "controllerName": CONTROLLER,
+        "controllerName": CONTROLLER_NAME,
         "conditions": [
             condition("Accepted", accepted),
             condition("ResolvedRefs", resolved(compiler, object)),
@@ -167,7 +165,7 @@ fn of_service(
     }
     json!({
         "parentRef": reference,
-        "controllerName": CONTROLLER,
+        "controllerName": CONTROLLER_NAME,
         "conditions": [
             condition("Accepted", accepted),
             condition("ResolvedRefs", resolved(compiler, object)),
