@@ -67,6 +67,7 @@ fn status_of(object: &Object) -> Option<Value> {
         Object::WorkloadEntry(o) => o.status.clone(),
         Object::AuthorizationPolicy(o) => o.status.clone(),
         Object::PeerAuthentication(o) => o.status.clone(),
+        Object::Unserved(o) => o.status.clone(),
         _ => None,
     }
 }

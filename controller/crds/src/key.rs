@@ -111,6 +111,10 @@ kinds! {
     AuthorizationPolicy = "AuthorizationPolicy", "authorizationpolicies", "security.istio.io", true;
     /// security.istio.io.
     PeerAuthentication = "PeerAuthentication", "peerauthentications", "security.istio.io", true;
+    /// security.istio.io; not acted on.
+    RequestAuthentication = "RequestAuthentication", "requestauthentications", "security.istio.io", true;
+    /// telemetry.istio.io; not acted on.
+    Telemetry = "Telemetry", "telemetries", "telemetry.istio.io", true;
 }
 
 impl Kind {
@@ -124,9 +128,11 @@ impl Kind {
             | Self::WorkloadEntry => &["v1", "v1beta1", "v1alpha3"],
             Self::AuthorizationPolicy
             | Self::PeerAuthentication
+            | Self::RequestAuthentication
             | Self::Gateway
             | Self::HttpRoute
             | Self::ReferenceGrant => &["v1", "v1beta1"],
+            Self::Telemetry => &["v1", "v1alpha1"],
             _ => &["v1"],
         }
     }

@@ -17,8 +17,8 @@ pub mod validate;
 
 pub use error::{Code, FieldError, Severity};
 pub use key::{Kind, ObjectKey, ObjectRef};
-pub use object::{Object, Other, Resource};
-pub use validate::validate;
+pub use object::{Object, Other, Resource, Unserved, no_effect};
+pub use validate::{DISABLED, validate};
 
 /// Our name in GatewayClasses (`spec.controllerName`) and in the status of routes
 /// (`status.parents[].controllerName`).

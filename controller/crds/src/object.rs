@@ -32,6 +32,29 @@ pub struct Resource<S, T = Value> {
     pub status: Option<T>,
 }
 
+/// An object of a kind that Ambit defines and does not act on: its status says so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unserved {
+    /// Kind.
+    pub kind: Kind,
+    /// `metadata`; name and namespace are always set.
+    pub metadata: ObjectMeta,
+    /// `status`.
+    pub status: Option<Value>,
+}
+
+impl Unserved {
+    /// Reads it: whatever its spec says has no effect, so none of it is judged.
+    fn read(kind: &Kind, map: Map<String, Value>) -> Result<Self, Vec<FieldError>> {
+        let read: Resource<Map<String, Value>> = *custom(map, &[])?;
+        Ok(Self {
+            kind: kind.clone(),
+            metadata: read.metadata,
+            status: read.status,
+        })
+    }
+}
+
 /// An object of a kind Ambit does not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Other {
@@ -52,14 +75,19 @@ impl Other {
         self.expects_mesh().then(|| FieldError {
             object: ObjectRef::from(&self.key),
             path: "kind".into(),
-            reason: format!(
-                "{kind} of {} is not supported and has no effect",
-                kind.group()
-            ),
+            reason: no_effect(kind),
             code: Code::Unsupported,
             severity: Severity::Warning,
         })
     }
+}
+
+/// What is said of an object of a kind that no part of the mesh acts on.
+pub fn no_effect(kind: &Kind) -> String {
+    format!(
+        "{kind} of {} is not supported and has no effect",
+        kind.group()
+    )
 }
 
 /// One object. Equality is by content.
@@ -99,6 +127,8 @@ pub enum Object {
     AuthorizationPolicy(Box<Resource<AuthorizationPolicySpec>>),
     /// security.istio.io v1, v1beta1.
     PeerAuthentication(Box<Resource<PeerAuthenticationSpec>>),
+    /// security.istio.io `RequestAuthentication`, telemetry.istio.io `Telemetry`.
+    Unserved(Box<Unserved>),
     /// Anything else.
     Other(Other),
 }
@@ -197,6 +227,7 @@ impl Object {
             Self::WorkloadEntry(_) => Kind::WorkloadEntry,
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
             Self::PeerAuthentication(_) => Kind::PeerAuthentication,
+            Self::Unserved(o) => o.kind.clone(),
             Self::Other(other) => other.key.kind.clone(),
         }
     }
@@ -221,6 +252,7 @@ impl Object {
             Self::WorkloadEntry(o) => &o.metadata,
             Self::AuthorizationPolicy(o) => &o.metadata,
             Self::PeerAuthentication(o) => &o.metadata,
+            Self::Unserved(o) => &o.metadata,
             Self::Other(_) => return None,
         })
     }
@@ -275,6 +307,9 @@ fn read(kind: &Kind, map: Map<String, Value>) -> Result<Object, Vec<FieldError>>
         Kind::WorkloadEntry => Object::WorkloadEntry(custom(map, &[])?),
         Kind::AuthorizationPolicy => Object::AuthorizationPolicy(custom(map, &[])?),
         Kind::PeerAuthentication => Object::PeerAuthentication(custom(map, &[])?),
+        Kind::RequestAuthentication | Kind::Telemetry => {
+            Object::Unserved(Box::new(Unserved::read(kind, map)?))
+        }
         Kind::Other(_) => unreachable!("other kinds return before they are read"),
     })
 }

@@ -2,7 +2,7 @@
 
 mod entries;
 
-use crate::{Code, FieldError, Kind, Object, Severity, validate};
+use crate::{Code, DISABLED, FieldError, Kind, Object, Severity, validate};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -350,9 +350,16 @@ fn peer_authentications() {
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: a}
-spec: {selector: {matchLabels: {app: a}}, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: DISABLE}}}
+spec: {selector: {matchLabels: {app: a}}, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: PERMISSIVE}}}
 ";
     assert_eq!(findings(good), Vec::<String>::new());
+    let disabled = good.replace("PERMISSIVE", "DISABLE");
+    assert_eq!(
+        findings(&disabled),
+        [format!(
+            "~spec.portLevelMtls.8080.mode: {DISABLED} [AMB0001]"
+        )]
+    );
     let bad = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: a}, spec: {portLevelMtls: {http: {mode: STRICT}}}}";
     assert_eq!(
         findings(bad),
@@ -363,6 +370,21 @@ spec: {selector: {matchLabels: {app: a}}, mtls: {mode: STRICT}, portLevelMtls: {
     );
     let mode = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: a}, spec: {mtls: {mode: strict}}}";
     assert!(findings(mode)[0].starts_with("spec.mtls.mode: unknown variant `strict`"));
+}
+
+#[test]
+fn kinds_that_nothing_acts_on_are_taken_with_a_word_on_it() {
+    for (group, kind) in [
+        ("security.istio.io", "RequestAuthentication"),
+        ("telemetry.istio.io", "Telemetry"),
+    ] {
+        let text = format!(
+            "{{apiVersion: {group}/v1, kind: {kind}, metadata: {{name: a}}, spec: {{any: [thing]}}}}"
+        );
+        let expected =
+            format!("~kind: {kind} of {group} is not supported and has no effect [AMB0001]");
+        assert_eq!(findings(&text), [expected]);
+    }
 }
 
 #[test]

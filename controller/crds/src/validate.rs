@@ -14,8 +14,9 @@ mod service_entry;
 mod virtual_service;
 mod workload_entry;
 
-use crate::error::FieldError;
-use crate::object::Object;
+use crate::error::{Code, FieldError};
+use crate::object::{Object, no_effect};
+pub use peer_authentication::DISABLED;
 use report::Report;
 
 /// Judges one object. Only findings of [`crate::Severity::Error`] make it unusable.
@@ -34,6 +35,7 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         Object::HttpRoute(o) => http_route::check(&o.spec, &mut report),
         Object::ReferenceGrant(o) => reference_grant::check(&o.spec, &mut report),
         Object::ServiceEntry(o) => service_entry::check(&o.spec, object.labels(), &mut report),
+        Object::Unserved(o) => report.warn("kind", no_effect(&o.kind), Code::Unsupported),
         Object::WorkloadEntry(o) => workload_entry::check(&o.spec, "spec", &mut report),
         // The API server's own kinds are judged where they are read, field by field.
         Object::Namespace(_)

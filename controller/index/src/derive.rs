@@ -9,7 +9,7 @@ use crate::waypoints::Waypoints;
 use crate::workloads::{self, Context, Members, Remembered};
 use crate::world::World;
 use crate::{
-    deployer, endpoint_slices, entries, gateways, peer_authentication, policies, services,
+    deployer, endpoint_slices, entries, gateways, peer_authentication, policies, services, unserved,
 };
 use ambit_crds::{Object, ObjectKey};
 use std::collections::BTreeSet;
@@ -50,6 +50,7 @@ impl Memory {
 /// Derives everything.
 pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
     let mut out = Out::default();
+    unserved::report(world, &mut out);
     let gateways = gateways::derive(world);
     deployer::derive(world, &gateways, &mut out);
     memory.seen_waypoints.extend(

@@ -36,6 +36,7 @@ mod selector;
 mod services;
 mod stable_hash;
 mod statuses;
+mod unserved;
 mod waypoints;
 mod workloads;
 mod world;

@@ -11,7 +11,7 @@ use crate::statuses::Condition;
 use crate::world::{World, name_of};
 use ambit_api::security as pb;
 use ambit_crds::istio::{MutualTls, MutualTlsMode, PeerAuthenticationSpec};
-use ambit_crds::{Kind, ObjectKey, Resource};
+use ambit_crds::{DISABLED, Kind, ObjectKey, Resource};
 use std::collections::BTreeMap;
 
 /// Denies every peer without an identity. A name no object can have.
@@ -85,7 +85,7 @@ pub(crate) fn derive<'a>(world: &World<'a>, out: &mut Out) -> PeerModes<'a> {
     let mut mesh = None;
     for pa in scoped {
         let pa: &'a Resource<PeerAuthenticationSpec> = pa;
-        let (namespace, name) = name_of(&pa.metadata);
+        let (namespace, _) = name_of(&pa.metadata);
         let mode = strict(pa.spec.mtls);
         let first = if namespace == root {
             let first = mesh.is_none();
@@ -96,7 +96,7 @@ pub(crate) fn derive<'a>(world: &World<'a>, out: &mut Out) -> PeerModes<'a> {
             modes.namespaces.entry(namespace).or_insert(mode);
             first
         };
-        report(out, (namespace, name), first);
+        report(out, pa, first);
     }
     modes.mesh_strict = mesh.flatten().unwrap_or(false);
     for pa in selecting {
@@ -137,18 +137,28 @@ fn select<'a>(modes: &mut PeerModes<'a>, pa: &'a Resource<PeerAuthenticationSpec
         labels: &selector.match_labels,
         outcome,
     });
-    report(out, (namespace, name), true);
+    report(out, pa, true);
 }
 
-fn report(out: &mut Out, (namespace, name): (&str, &str), in_use: bool) {
+fn report(out: &mut Out, pa: &Resource<PeerAuthenticationSpec>, in_use: bool) {
+    let (namespace, name) = name_of(&pa.metadata);
     let key = ObjectKey::new(Kind::PeerAuthentication, namespace, name);
     let condition = if in_use {
-        Condition::new(crate::statuses::ACCEPTED, true, "Accepted", "in use")
+        let message = match disables(&pa.spec) {
+            true => format!("in use; {DISABLED}"),
+            false => "in use".to_owned(),
+        };
+        Condition::new(crate::statuses::ACCEPTED, true, "Accepted", message)
     } else {
         let message = "an older PeerAuthentication of the same scope is in use";
         Condition::rejected("Conflicted", message)
     };
     out.statuses.condition(key, condition);
+}
+
+fn disables(spec: &PeerAuthenticationSpec) -> bool {
+    let mut modes = spec.mtls.iter().chain(spec.port_level_mtls.values());
+    modes.any(|mtls| mtls.mode == MutualTlsMode::Disable)
 }
 
 /// `None` inherits.

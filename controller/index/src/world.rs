@@ -39,6 +39,8 @@ pub(crate) struct World<'a> {
     pub(crate) destination_rules: Vec<&'a Resource<DestinationRuleSpec>>,
     pub(crate) authorization_policies: Vec<&'a Resource<AuthorizationPolicySpec>>,
     pub(crate) peer_authentications: Vec<&'a Resource<PeerAuthenticationSpec>>,
+    /// Objects of kinds that nothing acts on.
+    pub(crate) unserved: Vec<(&'a ObjectKey, &'a Kind)>,
 }
 
 /// A WorkloadEntry and the labels it is selected by: those of its spec and those of the object, which win.
@@ -78,6 +80,7 @@ impl<'a> World<'a> {
             destination_rules: Vec::new(),
             authorization_policies: Vec::new(),
             peer_authentications: Vec::new(),
+            unserved: Vec::new(),
         };
         let many = |key: &ObjectKey| matches!(key.kind, Kind::Pod | Kind::EndpointSlice);
         for (key, object) in objects.iter().filter(|(key, _)| !many(key)) {
@@ -116,6 +119,7 @@ impl<'a> World<'a> {
             | Object::EndpointSlice(_)
             | Object::ServiceAccount(_)
             | Object::Other(_) => {}
+            Object::Unserved(o) => self.unserved.push((key, &o.kind)),
         }
     }
 

@@ -69,7 +69,9 @@ impl Remembered {
             Kind::Service
             | Kind::EndpointSlice
             | Kind::ServiceAccount
-            | Kind::PeerAuthentication => true,
+            | Kind::PeerAuthentication
+            | Kind::RequestAuthentication
+            | Kind::Telemetry => true,
             _ => false,
         };
         if !stays_out {

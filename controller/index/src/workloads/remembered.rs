@@ -238,7 +238,9 @@ fn concern<'k>(
         | Kind::ServiceAccount
         | Kind::HttpRoute
         | Kind::VirtualService
-        | Kind::DestinationRule => Concern::None,
+        | Kind::DestinationRule
+        | Kind::RequestAuthentication
+        | Kind::Telemetry => Concern::None,
         _ => Concern::All,
     }
 }

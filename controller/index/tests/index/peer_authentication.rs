@@ -150,6 +150,39 @@ fn ports_that_differ_make_a_policy_of_their_own() {
 }
 
 #[test]
+fn disabling_mutual_tls_is_taken_for_permissive_and_says_so() {
+    let mesh = mesh(&[("default", "d", "{mtls: {mode: DISABLE}}")]);
+    assert!(names(&mesh).is_empty());
+    let accepted = (
+        Kind::PeerAuthentication,
+        ("default", "d"),
+        "ambit.io/Accepted",
+    );
+    let (status, reason, message) = mesh.condition(accepted.0, accepted.1, accepted.2).unwrap();
+    assert_eq!((&*status, &*reason), ("True", "Accepted"));
+    assert!(
+        message.starts_with("in use; DISABLE acts as PERMISSIVE"),
+        "{message}"
+    );
+}
+
+#[test]
+fn rules_of_a_kind_that_nothing_enforces_are_not_believed_in() {
+    let mut mesh = mesh(&[]);
+    mesh.apply("{apiVersion: security.istio.io/v1, kind: RequestAuthentication, metadata: {name: jwt, namespace: default}, spec: {jwtRules: [{issuer: a}]}}");
+    let said = |mesh: &Mesh| {
+        let name = ("default", "jwt");
+        mesh.condition(Kind::RequestAuthentication, name, "ambit.io/Accepted")
+    };
+    let (status, reason, message) = said(&mesh).unwrap();
+    assert_eq!((&*status, &*reason), ("False", "Unsupported"));
+    assert!(
+        message.ends_with("is not supported and has no effect"),
+        "{message}"
+    );
+}
+
+#[test]
 fn the_oldest_wins_and_the_other_is_told() {
     let mut mesh = mesh(&[]);
     mesh.apply(
