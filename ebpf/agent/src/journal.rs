@@ -131,6 +131,17 @@ impl Journal {
         Ok(loaded)
     }
 
+    /// Ends the journal: its directory goes unless a file is left in it.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn end(self) -> Result<(), JournalError> {
+        match fs::remove_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            other => other.map_err(failed("remove", &self.dir)),
+        }
+    }
+
     fn path(&self, slot: u32) -> PathBuf {
         self.dir.join(format!("{slot}.json"))
     }
@@ -194,6 +205,9 @@ mod tests {
         journal.remove(1).unwrap();
         journal.remove(1).unwrap();
         assert_eq!(journal.load().unwrap().entries.len(), 1);
+        journal.remove(3).unwrap();
+        journal.end().unwrap();
+        assert!(!dir.path().join("pods").exists());
     }
 
     #[test]

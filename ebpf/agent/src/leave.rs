@@ -160,6 +160,7 @@ pub async fn tear_down(node: &NodePaths) -> Result<(), LeaveError> {
         release(&entry).await;
         journal.remove(entry.slot)?;
     }
+    journal.end()?;
     for path in [node.state_file(), node.cni_socket.clone()] {
         remove(&path);
     }

@@ -59,9 +59,17 @@ impl Pins {
         self.steers().join(slot.to_string())
     }
 
-    /// Detaches and unpins everything of this version.
+    /// Detaches and unpins everything of this version; the root goes with the last one.
     pub(crate) fn remove(&self) -> Result<(), RemoveError> {
-        remove_version(&self.version)
+        remove_version(&self.version)?;
+        match std::fs::remove_dir(&self.root) {
+            Err(source) if !is_gone_or_used(&source) => Err(RemoveError {
+                action: "remove",
+                path: self.root.clone(),
+                source,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Detaches and unpins every other version; returns their directories.
@@ -79,6 +87,11 @@ impl Pins {
     fn links(&self) -> PathBuf {
         self.version.join("links")
     }
+}
+
+fn is_gone_or_used(error: &io::Error) -> bool {
+    use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
+    matches!(error.kind(), DirectoryNotEmpty | NotFound | ResourceBusy)
 }
 
 /// Entries of a directory; empty if there is none.

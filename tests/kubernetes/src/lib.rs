@@ -14,6 +14,7 @@ mod flow;
 pub mod gateways;
 pub mod guide;
 pub mod guides;
+pub mod kustomize;
 mod load;
 mod mesh;
 mod metrics;

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use crate::site::Site;
 
-/// Pinned programs and maps, files, rules in pods; one a line.
+/// Pinned programs and maps and what was written down of pods, with the directories of both; files, rules in
+/// pods; one a line.
 const EVERYTHING: &str = "
-    find /sys/fs/bpf/ambit -type f
+    find /sys/fs/bpf/ambit /var/run/ambit/pods 2>/dev/null || true
     find /opt/cni/bin -name 'ambit*'
     for pod in /run/netns/*; do
         nsenter --net=$pod ip rule | grep fwmark || true
