@@ -5,7 +5,6 @@
 //! Threads: one control runtime (this one), N data-plane workers.
 
 mod control;
-mod open_files;
 
 use crate::admin;
 use crate::config::Config;
@@ -22,6 +21,7 @@ use ambit_model::ids::{ServiceKey, SpiffeId};
 use ambit_net::socket::{ListenError, ListenSpec};
 use ambit_runtime::admin::BindError;
 use ambit_runtime::drain::{self, Trigger};
+use ambit_runtime::open_files;
 use ambit_runtime::readiness::{Gate, Readiness};
 use ambit_runtime::signal::{InstallError, Signals};
 use ambit_runtime::tasks::TaskGroup;

@@ -8,9 +8,11 @@ mod tests;
 use crate::limits::Limits;
 use ambit_api::ports;
 use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
+use ambit_net::socket::any_address;
+use ambit_runtime::drain;
 use ambit_runtime::env::{Env, Mistakes, Reader};
 use ambit_telemetry::logging::Format;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// All settings of the waypoint.
@@ -100,8 +102,8 @@ impl Config {
             token: token(&reader),
             secret_ttl: reader.duration("SECRET_TTL", Duration::from_secs(24 * 3600)),
             limits: limits(&reader),
-            termination_deadline: termination_deadline(&reader),
-            log_format: log_format(&reader),
+            termination_deadline: drain::time(&reader),
+            log_format: reader.or("LOG_FORMAT", Format::Plain),
             log_filter: reader.or("RUST_LOG", "info".to_owned()),
             listen: listen(reader.flag("IPV6_ENABLED", true)),
         };
@@ -222,41 +224,8 @@ fn token(reader: &Reader<'_>) -> Option<TokenSource> {
     }
 }
 
-/// `CONNECTION_TERMINATION_DEADLINE`, else the pod's grace period less a margin in which the
-/// process itself can end.
-fn termination_deadline(reader: &Reader<'_>) -> Duration {
-    let default = match reader.optional::<u64>("TERMINATION_GRACE_PERIOD_SECONDS") {
-        Some(seconds) if seconds > 10 => seconds - 5,
-        Some(seconds) => seconds.saturating_sub(1).max(1),
-        None => 5,
-    };
-    reader.duration(
-        "CONNECTION_TERMINATION_DEADLINE",
-        Duration::from_secs(default),
-    )
-}
-
-fn log_format(reader: &Reader<'_>) -> Format {
-    match reader.text("LOG_FORMAT").as_deref() {
-        None | Some("plain") => Format::Plain,
-        Some("json") => Format::Json,
-        Some(other) => {
-            reader.reject(
-                "LOG_FORMAT",
-                Some(other.to_owned()),
-                "must be `plain` or `json`",
-            );
-            Format::Plain
-        }
-    }
-}
-
 fn listen(ipv6: bool) -> ListenConfig {
-    let any = if ipv6 {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    } else {
-        Ipv4Addr::UNSPECIFIED.into()
-    };
+    let any = any_address(ipv6);
     ListenConfig {
         hbone: (any, ports::HBONE).into(),
         admin: (Ipv4Addr::LOCALHOST, ports::ADMIN).into(),

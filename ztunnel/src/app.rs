@@ -4,7 +4,6 @@
 //! Threads: one control runtime (this one), N data-plane workers.
 
 mod control;
-mod limits;
 
 use crate::admin;
 use crate::capture::listeners::OpenPlan;
@@ -20,6 +19,7 @@ use crate::worker::Shared;
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{CaClient, CaClientConfig, SecretStore};
 use ambit_runtime::drain::{self, Trigger, Watch};
+use ambit_runtime::open_files;
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::signal::{InstallError, Signals};
 use ambit_runtime::tasks::TaskGroup;
@@ -57,7 +57,7 @@ pub enum StartError {
 pub fn run(config: Config) -> Result<(), StartError> {
     let sink = Sink::stdout().map_err(StartError::Threads)?;
     let levels = logging::init(config.log_format, &config.log_filter, sink.clone())?;
-    limits::raise_open_files();
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -12,7 +12,8 @@ pub use endpoint::{ControlEndpoint, RootCertificate, Token};
 pub use unheeded::Unheeded;
 
 use ambit_hbone::io::Settings;
-use ambit_net::socket::Keepalive;
+use ambit_net::socket::{Keepalive, any_address};
+use ambit_runtime::drain;
 use ambit_runtime::env::{Env, Mistakes, Reader};
 use ambit_telemetry::logging::Format;
 use std::net::{IpAddr, SocketAddr};
@@ -148,11 +149,11 @@ impl Config {
             packet_mark: reader.or("PACKET_MARK", UPSTREAM_MARK),
             zds: reader.or("INPOD_UDS", PathBuf::from("/var/run/ztunnel/ztunnel.sock")),
             zds_after_sync: reader.flag("ZDS_AFTER_SYNC", false),
-            termination_deadline: termination_deadline(&reader),
+            termination_deadline: drain::time(&reader),
             ipv6,
             response_baggage: reader.flag("ENABLE_RESPONSE_BAGGAGE", true),
             dns: dns(&reader),
-            log_format: log_format(&reader),
+            log_format: reader.or("LOG_FORMAT", Format::Plain),
             log_filter: reader.or("RUST_LOG", "info".to_owned()),
             ports: ports(ipv6),
             unheeded: unheeded::read(&reader, names),
@@ -266,20 +267,6 @@ fn keepalive(reader: &Reader<'_>) -> Option<Keepalive> {
     reader.flag("KEEPALIVE_ENABLED", true).then_some(keepalive)
 }
 
-/// `CONNECTION_TERMINATION_DEADLINE`, else the pod's grace period less a margin in which the
-/// process itself can end.
-fn termination_deadline(reader: &Reader<'_>) -> Duration {
-    let default = match reader.optional::<u64>("TERMINATION_GRACE_PERIOD_SECONDS") {
-        Some(seconds) if seconds > 10 => seconds - 5,
-        Some(seconds) => seconds.saturating_sub(1).max(1),
-        None => 5,
-    };
-    reader.duration(
-        "CONNECTION_TERMINATION_DEADLINE",
-        Duration::from_secs(default),
-    )
-}
-
 fn dns(reader: &Reader<'_>) -> DnsConfig {
     let mut nameservers = Vec::new();
     for text in reader.list("AMBIT_NAMESERVERS") {
@@ -307,29 +294,10 @@ fn resolv_conf(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-fn log_format(reader: &Reader<'_>) -> Format {
-    match reader.text("LOG_FORMAT").as_deref() {
-        None | Some("plain") => Format::Plain,
-        Some("json") => Format::Json,
-        Some(other) => {
-            reader.reject(
-                "LOG_FORMAT",
-                Some(other.to_owned()),
-                "must be `plain` or `json`",
-            );
-            Format::Plain
-        }
-    }
-}
-
 fn ports(ipv6: bool) -> PortConfig {
     use ambit_api::ports;
-    use std::net::{Ipv4Addr, Ipv6Addr};
-    let any = if ipv6 {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    } else {
-        Ipv4Addr::UNSPECIFIED.into()
-    };
+    use std::net::Ipv4Addr;
+    let any = any_address(ipv6);
     PortConfig {
         admin: (Ipv4Addr::LOCALHOST, ports::ADMIN).into(),
         metrics: (any, ports::METRICS).into(),

@@ -4,6 +4,7 @@
 //! Must not: dial the application before policy has allowed it.
 //! Spec: RFC 9113 section 8.5; Istio's node proxy (inbound).
 
+mod admitted;
 pub mod app;
 pub mod hbone;
 pub mod labels;

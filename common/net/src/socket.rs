@@ -13,12 +13,22 @@ pub use listen::{ListenError, ListenSpec};
 pub use pktinfo::{Datagram, recv_datagram, send_datagram};
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, TcpKeepalive};
 
 use crate::netns::Netns;
+
+/// Where to listen on every address of the machine: with IPv6, and so for both families, or for IPv4 alone.
+#[must_use]
+pub fn any_address(ipv6: bool) -> IpAddr {
+    if ipv6 {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+}
 
 /// TCP keep-alive probing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

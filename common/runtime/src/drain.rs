@@ -2,6 +2,7 @@
 //! In: a signal or `/quitquitquit`. Out: every watcher learns the deadline; the trigger learns when
 //! the last watcher is gone. A watcher held is work not finished: drop it when the work ends.
 
+use crate::env::Reader;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -32,6 +33,20 @@ pub enum Finished {
     Clean,
     /// The deadline passed with watchers left.
     DeadlinePassed,
+}
+
+/// How long work may take to end: `CONNECTION_TERMINATION_DEADLINE`, else the pod's grace period
+/// (`TERMINATION_GRACE_PERIOD_SECONDS`) less a margin in which the process itself can end.
+pub fn time(reader: &Reader<'_>) -> Duration {
+    let default = match reader.optional::<u64>("TERMINATION_GRACE_PERIOD_SECONDS") {
+        Some(seconds) if seconds > 10 => seconds - 5,
+        Some(seconds) => seconds.saturating_sub(1).max(1),
+        None => 5,
+    };
+    reader.duration(
+        "CONNECTION_TERMINATION_DEADLINE",
+        Duration::from_secs(default),
+    )
 }
 
 /// A trigger and its first watch.

@@ -11,6 +11,7 @@ pub mod causes;
 pub mod drain;
 pub mod env;
 pub mod metrics;
+pub mod open_files;
 pub mod readiness;
 pub mod signal;
 pub mod tasks;

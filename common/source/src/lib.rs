@@ -9,6 +9,7 @@ mod batch;
 pub mod directory;
 pub mod kubernetes;
 pub mod status;
+mod told;
 mod watch;
 
 pub use batch::{Batch, Change, Problem};

@@ -6,6 +6,7 @@ use crate::sink::Sink;
 use ambit_runtime::causes::causes;
 use std::fmt::{self, Write as _};
 use std::io;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tracing::field::{Field, Visit};
@@ -26,6 +27,23 @@ pub enum Format {
     Plain,
     /// One JSON object.
     Json,
+}
+
+/// A `LOG_FORMAT` that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("must be `plain` or `json`")]
+pub struct NoFormat;
+
+impl FromStr for Format {
+    type Err = NoFormat;
+
+    fn from_str(text: &str) -> Result<Self, NoFormat> {
+        match text {
+            "plain" => Ok(Self::Plain),
+            "json" => Ok(Self::Json),
+            _ => Err(NoFormat),
+        }
+    }
 }
 
 /// Why logging could not be set up or changed.

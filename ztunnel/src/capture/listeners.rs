@@ -5,9 +5,9 @@
 use super::message::Listener;
 use crate::pod::{Pod, Role, WorkerSockets};
 use ambit_api::ports;
-use ambit_net::socket::{Keepalive, ListenError, ListenSpec};
+use ambit_net::socket::{Keepalive, ListenError, ListenSpec, any_address};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -89,11 +89,7 @@ pub struct OpenPlan {
 
 impl OpenPlan {
     fn spec(&self, role: Role) -> ListenSpec {
-        let any: IpAddr = if self.ipv6 {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
-        };
+        let any = any_address(self.ipv6);
         let addr: SocketAddr = match role {
             Role::Outbound => (any, ports::OUTBOUND).into(),
             Role::Inbound => (any, ports::INBOUND_PLAINTEXT).into(),

@@ -3,20 +3,19 @@
 //! `x-ambit-reason` tell the client what happened. 200 is sent once the application is connected.
 //! A handshake counts against the pod's budget; each step has a deadline.
 
-use super::{app, labels};
+use super::admitted::Admitted;
+use super::labels;
 use crate::accept::{Accepted, Stop};
 use crate::baggage;
-use crate::flow::{self, Direction, Facts, Flow};
+use crate::flow::{self, Direction, Facts};
 use crate::gather;
 use crate::outcome::Failure;
 use crate::pod::Pod;
-use crate::relayed;
 use crate::worker::Worker;
 use ambit_hbone::io::{self, Incoming, ServerTunnel, TunnelError};
 use ambit_hbone::wire::{Authority, Baggage, ConnectRequest, Host};
-use ambit_model::ids::{Generation, NetworkId, SpiffeId};
+use ambit_model::ids::{NetworkId, SpiffeId};
 use ambit_net::original_dst;
-use ambit_net::relay::TcpEndpoint;
 use ambit_routing::connection::inbound::{self, Arrival, ArrivedConn, InboundDecision, decide};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -127,17 +126,9 @@ async fn serve_stream(
             return flow::refused(&worker.books, &facts, started, &Failure::ClientGone(error));
         }
     };
-    let flow = Flow::open(&worker.books, facts, started);
-    let arrived = Some(admitted.arrived);
-    let place = worker.enter(flow.clone(), pod, arrived, admitted.generation);
-    let end = relayed::run(stream, TcpEndpoint(admitted.app), &flow, place).await;
-    flow.close(&worker.books, end);
-}
-
-struct Admitted {
-    app: TcpStream,
-    arrived: ArrivedConn,
-    generation: Generation,
+    admitted
+        .relay(stream, (&worker, pod), (facts, started))
+        .await;
 }
 
 async fn admit(
@@ -173,23 +164,7 @@ async fn admit(
         InboundDecision::Refuse(_) => request.authority.port,
     };
     labels::service(facts, &own.snapshot, &own.workload, (named, port));
-    let connect = match decided.decision {
-        InboundDecision::Connect(connect) => connect,
-        InboundDecision::Refuse(refusal) => {
-            tracing::debug!(src.addr = %from.peer, trace = %decided.trace, "refused");
-            return Err(Failure::Refused(refusal));
-        }
-    };
-    let client = app::Client {
-        address: from.peer,
-        identity: Some(&from.identity),
-    };
-    let app = app::dial(pod, &connect, client, worker.shared.config.keepalive).await?;
-    Ok(Admitted {
-        app,
-        arrived,
-        generation: own.snapshot.generation(),
-    })
+    Admitted::by(decided, (worker, pod), arrived, own.snapshot.generation()).await
 }
 
 fn authority(asked: &Authority) -> inbound::Authority {

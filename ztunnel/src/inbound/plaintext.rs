@@ -1,18 +1,18 @@
 //! Plain connections to a pod, from outside the mesh.
 //! In: captured connections. Out: the application, under the pod's policies, with no identity.
 
-use super::{app, labels};
+use super::admitted::Admitted;
+use super::labels;
 use crate::accept::Accepted;
-use crate::flow::{self, Direction, Facts, Flow};
+use crate::flow::{self, Direction, Facts};
 use crate::gather;
 use crate::outcome::Failure;
 use crate::pod::Pod;
-use crate::relayed;
 use crate::sockets::{captured_for, reset};
 use crate::worker::Worker;
-use ambit_model::ids::{Generation, NetworkId};
+use ambit_model::ids::NetworkId;
 use ambit_net::relay::TcpEndpoint;
-use ambit_routing::connection::inbound::{Arrival, ArrivedConn, InboundDecision, decide};
+use ambit_routing::connection::inbound::{Arrival, ArrivedConn, decide};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,24 +27,16 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted) {
     let mut facts = Facts::bare(Direction::Inbound, peer, unknown);
     match Box::pin(admit(&worker, &pod, &stream, &mut facts)).await {
         Ok(admitted) => {
-            let flow = Flow::open(&worker.books, facts, started);
-            let arrived = Some(admitted.arrived);
-            let place = worker.enter(flow.clone(), pod, arrived, admitted.generation);
-            let (near, far) = (TcpEndpoint(stream), TcpEndpoint(admitted.app));
-            let end = relayed::run(near, far, &flow, place).await;
-            flow.close(&worker.books, end);
+            let client = TcpEndpoint(stream);
+            admitted
+                .relay(client, (&worker, pod), (facts, started))
+                .await;
         }
         Err(failure) => {
             flow::refused(&worker.books, &facts, started, &failure);
             reset(&stream);
         }
     }
-}
-
-struct Admitted {
-    app: TcpStream,
-    arrived: ArrivedConn,
-    generation: Generation,
 }
 
 async fn admit(
@@ -68,21 +60,5 @@ async fn admit(
         arrival: Arrival::Plaintext,
     };
     let decided = decide(&own.snapshot, &arrived);
-    let connect = match decided.decision {
-        InboundDecision::Connect(connect) => connect,
-        InboundDecision::Refuse(refusal) => {
-            tracing::debug!(src.addr = %facts.source, trace = %decided.trace, "refused");
-            return Err(Failure::Refused(refusal));
-        }
-    };
-    let client = app::Client {
-        address: facts.source,
-        identity: None,
-    };
-    let app = app::dial(pod, &connect, client, worker.shared.config.keepalive).await?;
-    Ok(Admitted {
-        app,
-        arrived,
-        generation: own.snapshot.generation(),
-    })
+    Admitted::by(decided, (worker, pod), arrived, own.snapshot.generation()).await
 }

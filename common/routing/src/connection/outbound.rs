@@ -223,17 +223,21 @@ fn decide_traced(
     }
 }
 
+fn client(conn: &CapturedConn, to: SocketAddr) -> Client<'_> {
+    Client {
+        workload: &conn.source,
+        network: &conn.network,
+        dialled: to.ip(),
+    }
+}
+
 fn to_service(
     snapshot: &Snapshot,
     (conn, to): (&CapturedConn, SocketAddr),
     service: Arc<Service>,
     (rng, trace): (&mut impl Rng, &mut Trace),
 ) -> Result<Decision, Denial> {
-    let client = Client {
-        workload: &conn.source,
-        network: &conn.network,
-        dialled: to.ip(),
-    };
+    let client = client(conn, to);
     if let Some((gateway, weighted)) = waypoint::of_service(&service, rng) {
         trace.push(Fact::NamesWaypoint {
             waypoint: gateway.clone(),
@@ -294,11 +298,7 @@ fn to_workload(
     target: Arc<Workload>,
     (rng, trace): (&mut impl Rng, &mut Trace),
 ) -> Result<Decision, Denial> {
-    let client = Client {
-        workload: &conn.source,
-        network: &conn.network,
-        dialled: to.ip(),
-    };
+    let client = client(conn, to);
     if let Some(gateway) = &target.waypoint {
         trace.push(Fact::NamesWaypoint {
             waypoint: gateway.clone(),

@@ -6,7 +6,8 @@
 use super::document::{Content, Document, document_error, identify, parse_yaml, read};
 use super::merge::merge;
 use super::tree::StatusPath;
-use crate::{Batch, Change, Problem};
+use crate::told::Told;
+use crate::{Batch, Problem};
 use ambit_crds::{Code, FieldError, Object, ObjectKey, ObjectRef, Severity};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +48,7 @@ pub(super) struct Catalog {
     statuses: BTreeMap<ObjectKey, BTreeMap<String, Status>>,
     /// Problems that only show when base and patches are joined.
     merge_problems: BTreeMap<ObjectKey, Problem>,
-    told: BTreeMap<ObjectKey, Arc<Object>>,
+    told: Told,
     told_problems: Vec<Problem>,
     dirty: BTreeSet<ObjectKey>,
     started: bool,
@@ -161,19 +162,7 @@ impl Catalog {
         let mut changes = Vec::new();
         for key in std::mem::take(&mut self.dirty) {
             let now = self.effective(&key);
-            let told = self.told.get(&key);
-            match now {
-                Some(object) if told.is_some_and(|t| **t == *object) => {}
-                Some(object) => {
-                    self.told.insert(key, object.clone());
-                    changes.push(Change::Upsert(object));
-                }
-                None => {
-                    if self.told.remove(&key).is_some() {
-                        changes.push(Change::Delete(key));
-                    }
-                }
-            }
+            changes.extend(self.told.change(key, now));
         }
         let problems = self.problems();
         if self.started && changes.is_empty() && problems == self.told_problems {

@@ -3,7 +3,8 @@
 //! it does not hold; nothing is told before every kind was listed or found to be missing.
 
 use crate::directory::Content;
-use crate::{Batch, Change, Problem};
+use crate::told::Told;
+use crate::{Batch, Problem};
 use ambit_crds::{FieldError, Kind, Object, ObjectKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Catalog {
     entries: BTreeMap<ObjectKey, Entry>,
-    told: BTreeMap<ObjectKey, Arc<Object>>,
+    told: Told,
     dirty: BTreeSet<ObjectKey>,
     /// Objects with problems.
     flawed: BTreeSet<ObjectKey>,
@@ -45,7 +46,7 @@ impl Catalog {
     pub(super) fn new(kinds: impl Iterator<Item = Kind>) -> Self {
         Self {
             entries: BTreeMap::new(),
-            told: BTreeMap::new(),
+            told: Told::default(),
             dirty: BTreeSet::new(),
             flawed: BTreeSet::new(),
             problems_changed: false,
@@ -121,19 +122,7 @@ impl Catalog {
         let mut changes = Vec::new();
         for key in std::mem::take(&mut self.dirty) {
             let now = self.entries.get(&key).and_then(|entry| entry.good.clone());
-            let told = self.told.get(&key);
-            match now {
-                Some(object) if told.is_some_and(|told| **told == *object) => {}
-                Some(object) => {
-                    self.told.insert(key, object.clone());
-                    changes.push(Change::Upsert(object));
-                }
-                None => {
-                    if self.told.remove(&key).is_some() {
-                        changes.push(Change::Delete(key));
-                    }
-                }
-            }
+            changes.extend(self.told.change(key, now));
         }
         if self.started && changes.is_empty() && !self.problems_changed {
             return None;

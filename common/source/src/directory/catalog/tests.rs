@@ -1,6 +1,7 @@
 //! The rules of the directory, without files.
 
 use super::*;
+use crate::Change;
 use ambit_crds::Kind;
 
 const A: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
@@ -77,7 +78,7 @@ fn a_bad_document_keeps_its_last_good_version_only() {
         now[2].starts_with("!x.yaml:1: Service default/s: spec.ports[0].port: invalid type"),
         "{now:?}"
     );
-    assert_eq!(catalog.told.len(), 2);
+    assert_eq!(catalog.told.objects().len(), 2);
     assert!(
         set(&mut catalog, "x.yaml", &format!("{service}---\n{B}"))
             .unwrap()
@@ -99,7 +100,7 @@ fn the_first_file_name_wins() {
             "!2.yaml:1: Namespace a: already defined in 1.yaml, which is used [AMB0003]"
         ]
     );
-    let label = |c: &Catalog| c.told.values().next().unwrap().labels()["from"].clone();
+    let label = |c: &Catalog| c.told.objects().values().next().unwrap().labels()["from"].clone();
     assert_eq!(label(&catalog), "one");
     catalog.remove_file("1.yaml");
     assert_eq!(told(&mut catalog).unwrap(), ["+Namespace a"]);
@@ -133,7 +134,7 @@ fn statuses_of_several_writers_are_merged() {
         Ok("metadata: {annotations: {ambient.istio.io/redirection: enabled}}".into()),
     );
     assert_eq!(told(&mut catalog).unwrap(), ["+Pod ns/p"]);
-    let object = catalog.told.values().next().unwrap().clone();
+    let object = catalog.told.objects().values().next().unwrap().clone();
     assert_eq!(
         object.annotations()["ambient.istio.io/redirection"],
         "enabled"
@@ -156,6 +157,7 @@ fn statuses_of_several_writers_are_merged() {
     assert!(
         catalog
             .told
+            .objects()
             .values()
             .next()
             .unwrap()
@@ -200,7 +202,7 @@ fn generated_objects_yield_to_the_users() {
         Ok("status: {podIP: 10.0.0.9}".into()),
     );
     told(&mut catalog);
-    let Object::Pod(p) = &**catalog.told.values().next().unwrap() else {
+    let Object::Pod(p) = &**catalog.told.objects().values().next().unwrap() else {
         panic!("a pod")
     };
     assert_eq!(
@@ -213,7 +215,7 @@ fn generated_objects_yield_to_the_users() {
         &generated.replace("generated", "user"),
     );
     assert_eq!(
-        catalog.told.values().next().unwrap().labels()["from"],
+        catalog.told.objects().values().next().unwrap().labels()["from"],
         "user"
     );
     catalog.remove_file("w.yaml");
@@ -231,18 +233,19 @@ fn every_cut_of_a_file_heals_when_it_is_whole_again() {
     let whole = format!("{A}---\n{service}---\n{B}");
     let mut catalog = Catalog::default();
     set(&mut catalog, "x.yaml", &whole);
-    let good = catalog.told.clone();
+    let good = catalog.told.objects().clone();
     for cut in 0..whole.len() {
         set(&mut catalog, "x.yaml", &whole[..cut]);
         // The first document stands before the cut or is kept: it never goes away.
         assert!(
             catalog
                 .told
+                .objects()
                 .contains_key(&ObjectKey::new(Kind::Namespace, "", "a")),
             "{cut}"
         );
         set(&mut catalog, "x.yaml", &whole);
-        assert_eq!(catalog.told, good, "{cut}");
+        assert_eq!(*catalog.told.objects(), good, "{cut}");
         assert!(catalog.told_problems.is_empty(), "{cut}");
     }
 }

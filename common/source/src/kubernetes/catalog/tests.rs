@@ -1,4 +1,5 @@
 use super::*;
+use crate::Change;
 use crate::directory::judge;
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
-//! Limits of the process.
+//! The limit of open files.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Every connection costs two descriptors: the soft limit becomes the hard one.
-pub(super) fn raise_open_files() {
+/// Makes the soft limit the hard one: every connection and tunnel of a proxy costs descriptors.
+pub fn raise() {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit {
         current: limit.maximum,
