@@ -60,6 +60,7 @@ fn status_of(object: &Object) -> Option<Value> {
         Object::Service(o) => serde_json::to_value(o.status.as_ref()?).ok(),
         Object::Gateway(o) => Some(json!({"conditions": o.status.as_ref()?.conditions})),
         Object::HttpRoute(o) => o.status.clone(),
+        Object::GrpcRoute(o) => o.route.status.clone(),
         Object::IstioGateway(o) => o.status.clone(),
         Object::VirtualService(o) => o.status.clone(),
         Object::DestinationRule(o) => o.status.clone(),

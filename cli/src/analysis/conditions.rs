@@ -24,6 +24,7 @@ pub(super) fn check(world: &World, found: &mut Vec<Finding>) {
                 }
             }
             Object::HttpRoute(o) => of_parents(o.status.as_ref(), &mut conditions),
+            Object::GrpcRoute(o) => of_parents(o.route.status.as_ref(), &mut conditions),
             Object::IstioGateway(o) => plain(o.status.as_ref(), &mut conditions),
             Object::VirtualService(o) => plain(o.status.as_ref(), &mut conditions),
             Object::DestinationRule(o) => plain(o.status.as_ref(), &mut conditions),

@@ -15,6 +15,7 @@ pub(super) fn check(world: &World, found: &mut Vec<Finding>) {
         match object {
             Object::VirtualService(o) => virtual_service(world, key, &o.spec, found),
             Object::HttpRoute(o) => http_route(world, key, &o.spec, found),
+            Object::GrpcRoute(o) => http_route(world, key, &o.route.spec, found),
             Object::AuthorizationPolicy(o) => policy(world, key, &o.spec, found),
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ambit_crds::gateway::HttpRouteSpec;
 use ambit_crds::istio::{DestinationRuleSpec, VirtualServiceSpec};
 use ambit_crds::{Kind, Object, ObjectKey};
 use k8s_openapi::api::core::v1::Service;
@@ -28,16 +29,8 @@ pub(super) fn check(world: &World, found: &mut Vec<Finding>) {
                 served(world, key, &o.spec, found);
             }
             Object::DestinationRule(o) => destination_rule(world, key, &o.spec, found),
-            Object::HttpRoute(o) => {
-                for (i, parent) in o.spec.parent_refs.iter().enumerate() {
-                    let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
-                    if parent.kind.as_deref() == Some("Service")
-                        && let Some(service) = world.service(namespace, &parent.name)
-                    {
-                        no_waypoint(world, key, service, &format!("spec.parentRefs[{i}]"), found);
-                    }
-                }
-            }
+            Object::HttpRoute(o) => http_route(world, key, &o.spec, found),
+            Object::GrpcRoute(o) => http_route(world, key, &o.route.spec, found),
             _ => {}
         }
     }
@@ -55,6 +48,17 @@ pub(super) fn check(world: &World, found: &mut Vec<Finding>) {
                 .field("spec.hosts")
                 .fix("merge them where the order matters")
         }));
+    }
+}
+
+fn http_route(world: &World, key: &ObjectKey, spec: &HttpRouteSpec, found: &mut Vec<Finding>) {
+    for (i, parent) in spec.parent_refs.iter().enumerate() {
+        let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
+        if parent.kind.as_deref() == Some("Service")
+            && let Some(service) = world.service(namespace, &parent.name)
+        {
+            no_waypoint(world, key, service, &format!("spec.parentRefs[{i}]"), found);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! Gateway API kinds: Gateway, HTTPRoute and ReferenceGrant (gateway.networking.k8s.io).
+//! Gateway API kinds: Gateway, HTTPRoute, GRPCRoute and ReferenceGrant (gateway.networking.k8s.io).
 
 mod gateway_object;
+mod grpc_route;
 mod http_route;
 mod reference_grant;
 
@@ -9,10 +10,12 @@ pub use gateway_object::{
     AllowedRoutes, FromNamespaces, GatewayAddress, GatewaySpec, GatewayStatus, Infrastructure,
     LabelSelector, Listener, ParametersRef, RouteGroupKind, RouteNamespaces, SelectorRequirement,
 };
+pub(crate) use grpc_route::GRPC_ROUTE_UNSUPPORTED;
+pub use grpc_route::{GrpcMatch, GrpcRouteSpec, GrpcRule, MethodMatch, MethodMatchType};
 pub(crate) use http_route::HTTP_ROUTE_UNSUPPORTED;
 pub use http_route::{
     BackendRef, Filter, FilterType, Fraction, HeaderFilter, HeaderMatchType, HttpHeader,
     HttpRouteSpec, NameMatch, ParentRef, PathMatch, PathMatchType, PathModifier, PathModifierType,
-    RequestMirror, RequestRedirect, RouteMatch, RouteRule, Timeouts, UrlRewrite,
+    RequestMirror, RequestRedirect, RouteKind, RouteMatch, RouteRule, Timeouts, UrlRewrite,
 };
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrantSpec};

@@ -95,6 +95,8 @@ kinds! {
     Gateway = "Gateway", "gateways", "gateway.networking.k8s.io", true;
     /// gateway.networking.k8s.io/v1.
     HttpRoute = "HTTPRoute", "httproutes", "gateway.networking.k8s.io", true;
+    /// gateway.networking.k8s.io/v1.
+    GrpcRoute = "GRPCRoute", "grpcroutes", "gateway.networking.k8s.io", true;
     /// gateway.networking.k8s.io/v1beta1.
     ReferenceGrant = "ReferenceGrant", "referencegrants", "gateway.networking.k8s.io", true;
     /// networking.istio.io; Gateway API's kind of that name is [`Kind::Gateway`].

@@ -17,7 +17,7 @@ pub mod validate;
 
 pub use error::{Code, FieldError, Severity};
 pub use key::{Kind, ObjectKey, ObjectRef};
-pub use object::{Object, Other, Resource, Unserved, no_effect};
+pub use object::{GrpcRoute, Object, Other, Resource, Unserved, no_effect};
 pub use validate::{DISABLED, validate};
 
 /// Our name in GatewayClasses (`spec.controllerName`) and in the status of routes

@@ -5,7 +5,9 @@ mod naming;
 pub(crate) use naming::{is_dns_label, is_dns_subdomain, reference};
 
 use crate::error::{Code, FieldError, Severity};
-use crate::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec, ReferenceGrantSpec};
+use crate::gateway::{
+    GatewaySpec, GatewayStatus, GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec,
+};
 use crate::istio::{
     AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
     ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
@@ -30,6 +32,30 @@ pub struct Resource<S, T = Value> {
     pub spec: S,
     /// `status`.
     pub status: Option<T>,
+}
+
+/// A GRPCRoute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrpcRoute {
+    /// As it was written.
+    pub written: GrpcRouteSpec,
+    /// As it is executed.
+    pub route: Resource<HttpRouteSpec>,
+}
+
+impl GrpcRoute {
+    fn read(map: Map<String, Value>) -> Result<Self, Vec<FieldError>> {
+        let read: Resource<GrpcRouteSpec> = *custom(map, gateway::GRPC_ROUTE_UNSUPPORTED)?;
+        let route = Resource {
+            metadata: read.metadata,
+            spec: read.spec.as_http(),
+            status: read.status,
+        };
+        Ok(Self {
+            written: read.spec,
+            route,
+        })
+    }
 }
 
 /// An object of a kind that Ambit defines and does not act on: its status says so.
@@ -111,6 +137,8 @@ pub enum Object {
     Gateway(Box<Resource<GatewaySpec, GatewayStatus>>),
     /// gateway.networking.k8s.io v1, v1beta1.
     HttpRoute(Box<Resource<HttpRouteSpec>>),
+    /// gateway.networking.k8s.io v1.
+    GrpcRoute(Box<GrpcRoute>),
     /// gateway.networking.k8s.io v1, v1beta1.
     ReferenceGrant(Box<Resource<ReferenceGrantSpec>>),
     /// networking.istio.io v1, v1beta1, v1alpha3.
@@ -219,6 +247,7 @@ impl Object {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::IstioGateway(_) => Kind::IstioGateway,
             Self::VirtualService(_) => Kind::VirtualService,
@@ -244,6 +273,7 @@ impl Object {
             Self::EndpointSlice(o) => &o.metadata,
             Self::Gateway(o) => &o.metadata,
             Self::HttpRoute(o) => &o.metadata,
+            Self::GrpcRoute(o) => &o.route.metadata,
             Self::ReferenceGrant(o) => &o.metadata,
             Self::IstioGateway(o) => &o.metadata,
             Self::VirtualService(o) => &o.metadata,
@@ -295,6 +325,7 @@ fn read(kind: &Kind, map: Map<String, Value>) -> Result<Object, Vec<FieldError>>
         Kind::EndpointSlice => Object::EndpointSlice(core(map)?),
         Kind::Gateway => Object::Gateway(custom(map, gateway::GATEWAY_UNSUPPORTED)?),
         Kind::HttpRoute => Object::HttpRoute(custom(map, gateway::HTTP_ROUTE_UNSUPPORTED)?),
+        Kind::GrpcRoute => Object::GrpcRoute(Box::new(GrpcRoute::read(map)?)),
         Kind::IstioGateway => Object::IstioGateway(custom(map, istio::GATEWAY_UNSUPPORTED)?),
         Kind::VirtualService => {
             Object::VirtualService(custom(map, istio::VIRTUAL_SERVICE_UNSUPPORTED)?)

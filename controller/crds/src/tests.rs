@@ -373,6 +373,55 @@ spec: {selector: {matchLabels: {app: a}}, mtls: {mode: STRICT}, portLevelMtls: {
 }
 
 #[test]
+fn grpc_routes() {
+    let route = |rule: &str| {
+        let text = format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {{name: a}},
+              spec: {{parentRefs: [{{name: front}}], hostnames: [shop.example], rules: [{rule}]}}}}"
+        );
+        findings(&text)
+    };
+    let backend = "backendRefs: [{name: cart, port: 9000}]";
+    let good = "matches: [{method: {service: shop.v1.Cart, method: Add_2}, headers: [{name: x, value: z}]}]";
+    assert_eq!(
+        route(&format!("{{{good}, {backend}}}")),
+        Vec::<String>::new()
+    );
+    for (rule, expected) in [
+        (
+            "{matches: [{method: {}}]}",
+            "spec.rules[0].matches[0].method: service, method or both must be set [IST0106]",
+        ),
+        (
+            "{matches: [{method: {service: 'a/b'}}]}",
+            "spec.rules[0].matches[0].method.service: `a/b` is not a name of gRPC [IST0106]",
+        ),
+        (
+            "{matches: [{method: {type: RegularExpression, method: '('}}]}",
+            "spec.rules[0].matches[0].method.method: not a regular expression: unclosed group [IST0106]",
+        ),
+        (
+            "{filters: [{type: URLRewrite, urlRewrite: {hostname: h}}]}",
+            "spec.rules[0].filters[0].type: not a filter of a GRPCRoute [IST0106]",
+        ),
+        (
+            "{backendRefs: [{name: cart}]}",
+            "spec.rules[0].backendRefs[0].port: required for a Service [IST0106]",
+        ),
+        (
+            "{sessionPersistence: {}}",
+            "spec.rules[0].sessionPersistence: not supported yet [AMB0001]",
+        ),
+        (
+            "{timeouts: {request: 1s}}",
+            "spec.rules[0].timeouts: unknown field [IST0106]",
+        ),
+    ] {
+        assert_eq!(route(rule), [expected], "{rule}");
+    }
+}
+
+#[test]
 fn kinds_that_nothing_acts_on_are_taken_with_a_word_on_it() {
     for (group, kind) in [
         ("security.istio.io", "RequestAuthentication"),

@@ -5,6 +5,7 @@
 mod authorization;
 mod destination_rule;
 mod gateway;
+mod grpc_route;
 mod http_route;
 mod istio_gateway;
 mod peer_authentication;
@@ -33,6 +34,7 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         Object::Gateway(o) => gateway::check(&o.spec, &mut report),
         Object::IstioGateway(o) => istio_gateway::check(&o.spec, &mut report),
         Object::HttpRoute(o) => http_route::check(&o.spec, &mut report),
+        Object::GrpcRoute(o) => grpc_route::check(o, &mut report),
         Object::ReferenceGrant(o) => reference_grant::check(&o.spec, &mut report),
         Object::ServiceEntry(o) => service_entry::check(&o.spec, object.labels(), &mut report),
         Object::Unserved(o) => report.warn("kind", no_effect(&o.kind), Code::Unsupported),

@@ -263,7 +263,7 @@ impl<'t, 'a> Compiler<'t, 'a> {
             for vs in virtual_services {
                 let winner = http_routes.iter().map(|r| r.name()).collect::<Vec<_>>();
                 self.remarks(vs.key()).loss(format!(
-                    "HTTPRoute {} is attached to {} port {} and runs instead",
+                    "{} is attached to {} port {} and runs instead",
                     winner.join(", "),
                     target.service.key,
                     target.port.number

@@ -31,6 +31,7 @@ pub(crate) struct World<'a> {
     pub(crate) config_maps: BTreeMap<Name<'a>, &'a ConfigMap>,
     pub(crate) gateways: BTreeMap<Name<'a>, &'a Resource<GatewaySpec, GatewayStatus>>,
     pub(crate) istio_gateways: Vec<&'a Resource<IstioGatewaySpec>>,
+    /// GRPCRoutes among them.
     pub(crate) http_routes: Vec<&'a Resource<HttpRouteSpec>>,
     pub(crate) reference_grants: Vec<&'a Resource<ReferenceGrantSpec>>,
     pub(crate) service_entries: Vec<&'a Resource<ServiceEntrySpec>>,
@@ -106,6 +107,7 @@ impl<'a> World<'a> {
             Object::Gateway(o) => drop(self.gateways.insert(name, o)),
             Object::IstioGateway(o) => self.istio_gateways.push(o),
             Object::HttpRoute(o) => self.http_routes.push(o),
+            Object::GrpcRoute(o) => self.http_routes.push(&o.route),
             Object::ReferenceGrant(o) => self.reference_grants.push(o),
             Object::ServiceEntry(o) => self.service_entries.push(o),
             Object::WorkloadEntry(o) => {

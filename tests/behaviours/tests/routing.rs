@@ -1,4 +1,4 @@
-//! What a waypoint does with requests to reviews: VirtualService, DestinationRule, HTTPRoute files
+//! What a waypoint does with requests to reviews: VirtualService, DestinationRule, HTTPRoute and GRPCRoute files
 //! decide, statuses and metrics say so.
 
 #[path = "routing/actions.rs"]
@@ -7,6 +7,8 @@ mod actions;
 mod case;
 #[path = "routing/documents.rs"]
 mod documents;
+#[path = "routing/grpc_route.rs"]
+mod grpc_route;
 #[path = "routing/http_route.rs"]
 mod http_route;
 #[path = "routing/matches.rs"]

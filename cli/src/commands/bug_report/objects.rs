@@ -8,7 +8,7 @@ use super::redact::strip;
 use crate::install::{AMBIT, PART_OF};
 
 /// Kinds of users: API version, kind.
-const OF_USERS: [(&str, &str); 19] = [
+const OF_USERS: [(&str, &str); 20] = [
     ("v1", "Pod"),
     ("v1", "Service"),
     ("v1", "ServiceAccount"),
@@ -17,6 +17,7 @@ const OF_USERS: [(&str, &str); 19] = [
     ("apps/v1", "StatefulSet"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("gateway.networking.k8s.io/v1", "Gateway"),
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),

@@ -47,7 +47,7 @@ impl Writer {
         for version in key.kind.versions() {
             let address = address(key, version);
             let done = match key.kind {
-                Kind::HttpRoute => self.route_status(&address, status).await?,
+                Kind::HttpRoute | Kind::GrpcRoute => self.route_status(&address, status).await?,
                 _ => self.apply_status(&address, status).await?,
             };
             if done == Outcome::Done {

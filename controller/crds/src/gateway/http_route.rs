@@ -1,6 +1,7 @@
 //! `HTTPRoute`, the part waypoints execute.
 
 use crate::duration::gateway as duration;
+use crate::key::Kind;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -17,10 +18,33 @@ pub(crate) const HTTP_ROUTE_UNSUPPORTED: &[&str] = &[
     "spec.rules[].backendRefs[].filters[].externalAuth",
 ];
 
+/// The kind that a route was written as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RouteKind {
+    /// HTTPRoute.
+    #[default]
+    Http,
+    /// GRPCRoute: its calls were made paths.
+    Grpc,
+}
+
+impl RouteKind {
+    /// The kind of the object.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Http => Kind::HttpRoute,
+            Self::Grpc => Kind::GrpcRoute,
+        }
+    }
+}
+
 /// `spec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRouteSpec {
+    /// No field of the API.
+    #[serde(skip)]
+    pub written_as: RouteKind,
     /// Services (mesh) or Gateways it attaches to.
     pub parent_refs: Vec<ParentRef>,
     /// Host header; not used with a Service parent.

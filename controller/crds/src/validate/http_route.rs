@@ -15,6 +15,14 @@ const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 const ISTIO_GROUP: &str = "networking.istio.io";
 
 pub(super) fn check(spec: &HttpRouteSpec, report: &mut Report) {
+    check_attachment(spec, report);
+    for (i, rule) in spec.rules.iter().enumerate() {
+        check_rule(rule, &format!("spec.rules[{i}]"), report);
+    }
+}
+
+/// What routes of every kind have: parents, host names, a number of rules.
+pub(super) fn check_attachment(spec: &HttpRouteSpec, report: &mut Report) {
     for (i, parent) in spec.parent_refs.iter().enumerate() {
         let path = format!("spec.parentRefs[{i}]");
         report.required(format_args!("{path}.name"), parent.name.is_empty());
@@ -46,9 +54,6 @@ pub(super) fn check(spec: &HttpRouteSpec, report: &mut Report) {
     if spec.rules.len() > 128 {
         report.error("spec.rules", "more than 128 rules");
     }
-    for (i, rule) in spec.rules.iter().enumerate() {
-        check_rule(rule, &format!("spec.rules[{i}]"), report);
-    }
 }
 
 fn check_rule(rule: &RouteRule, path: &str, report: &mut Report) {
@@ -67,7 +72,14 @@ fn check_rule(rule: &RouteRule, path: &str, report: &mut Report) {
         );
     }
     check_prefix_replacement(rule, path, report);
-    for (i, backend) in rule.backend_refs.iter().enumerate() {
+    check_backends(&rule.backend_refs, path, report);
+    if let Some(timeouts) = &rule.timeouts {
+        check_timeouts(timeouts, path, report);
+    }
+}
+
+pub(super) fn check_backends(backends: &[BackendRef], path: &str, report: &mut Report) {
+    for (i, backend) in backends.iter().enumerate() {
         let path = format!("{path}.backendRefs[{i}]");
         check_backend(backend, &path, report);
         check_filters(&backend.filters, &path, report);
@@ -82,9 +94,6 @@ fn check_rule(rule: &RouteRule, path: &str, report: &mut Report) {
                 );
             }
         }
-    }
-    if let Some(timeouts) = &rule.timeouts {
-        check_timeouts(timeouts, path, report);
     }
 }
 
@@ -104,11 +113,7 @@ fn check_match(entry: &RouteMatch, path: &str, report: &mut Report) {
     if let Some(m) = &entry.path {
         check_path(m, &format!("{path}.path"), report);
     }
-    for (i, header) in entry.headers.iter().enumerate() {
-        let path = format!("{path}.headers[{i}]");
-        report.header_name(format_args!("{path}.name"), &header.name);
-        check_named(header, &path, report);
-    }
+    check_headers(&entry.headers, path, report);
     for (i, param) in entry.query_params.iter().enumerate() {
         let path = format!("{path}.queryParams[{i}]");
         report.required(format_args!("{path}.name"), param.name.is_empty());
@@ -119,6 +124,14 @@ fn check_match(entry: &RouteMatch, path: &str, report: &mut Report) {
     {
         let reason = format!("`{}` is not one of {}", clip(method), METHODS.join(", "));
         report.error(format_args!("{path}.method"), reason);
+    }
+}
+
+pub(super) fn check_headers(headers: &[NameMatch], path: &str, report: &mut Report) {
+    for (i, header) in headers.iter().enumerate() {
+        let path = format!("{path}.headers[{i}]");
+        report.header_name(format_args!("{path}.name"), &header.name);
+        check_named(header, &path, report);
     }
 }
 
@@ -171,7 +184,7 @@ fn check_prefix_replacement(rule: &RouteRule, path: &str, report: &mut Report) {
     }
 }
 
-fn check_filters(filters: &[Filter], path: &str, report: &mut Report) {
+pub(super) fn check_filters(filters: &[Filter], path: &str, report: &mut Report) {
     let mut seen = HashSet::new();
     for (i, filter) in filters.iter().enumerate() {
         let path = format!("{path}.filters[{i}]");

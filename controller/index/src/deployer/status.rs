@@ -6,6 +6,7 @@ use crate::gateways::listeners::ListenerFact;
 use crate::routes::ingress;
 use crate::statuses::Condition;
 use crate::world::World;
+use ambit_crds::gateway::RouteKind;
 use serde_json::{Value, json};
 
 /// Whether it is run: with listeners that take nothing it is as far as the others go.
@@ -79,15 +80,13 @@ fn of_ingress(fact: &ListenerFact<'_>, attached: usize, programmed: &Condition) 
             Condition::new("ResolvedRefs", false, "InvalidRouteKinds", message)
         }
     };
-    let kind = json!({"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"});
     let is_served = fact
         .fault
         .as_ref()
         .is_none_or(|fault| fault.said().0 != "UnsupportedProtocol");
-    let kinds = match fact.takes_http_routes && is_served {
-        true => vec![kind],
-        false => Vec::new(),
-    };
+    let kind = |kind: &RouteKind| json!({"group": "gateway.networking.k8s.io", "kind": kind.kind().as_str()});
+    let taken = fact.taken.iter().filter(|_| is_served);
+    let kinds: Vec<_> = taken.map(kind).collect();
     json!({
         "name": fact.listener.name,
         "attachedRoutes": attached,

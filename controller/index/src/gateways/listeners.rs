@@ -3,11 +3,13 @@
 //! Spec: Gateway API `Listener`, `ListenerStatus` and its condition reasons.
 
 use ambit_api::ports;
-use ambit_crds::gateway::{GatewaySpec, Listener};
+use ambit_crds::gateway::{GatewaySpec, Listener, RouteKind};
 use ambit_model::route::VirtualHost;
 
 /// Ports that a gateway of ours listens on for itself.
 pub(super) const OWN: [u16; 4] = [ports::ADMIN, ports::HBONE, ports::METRICS, ports::READINESS];
+/// Kinds of routes that listeners take by default.
+const KINDS: [RouteKind; 2] = [RouteKind::Http, RouteKind::Grpc];
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// A listener.
@@ -20,8 +22,8 @@ pub(crate) struct ListenerFact<'a> {
     pub(crate) fault: Option<Fault>,
     /// Kinds that `allowedRoutes.kinds` names and that we do not run.
     pub(crate) unknown_kinds: Vec<String>,
-    /// Whether HTTPRoutes may attach.
-    pub(crate) takes_http_routes: bool,
+    /// Kinds of routes that may attach.
+    pub(crate) taken: Vec<RouteKind>,
 }
 
 /// Why a listener takes nothing.
@@ -59,6 +61,11 @@ impl Fault {
 }
 
 impl ListenerFact<'_> {
+    /// Whether routes of a kind may attach to it.
+    pub(crate) fn takes(&self, kind: RouteKind) -> bool {
+        self.taken.contains(&kind)
+    }
+
     /// Whether it takes traffic.
     pub(crate) fn is_usable(&self) -> bool {
         self.fault.is_none()
@@ -98,25 +105,26 @@ fn one(listener: &Listener) -> ListenerFact<'_> {
         (other, _) => Some(Fault::Protocol(other.to_owned())),
     };
     let kinds = listener.allowed_routes.iter().flat_map(|a| &a.kinds);
-    let is_http = |kind: &str, group: Option<&str>| {
-        kind == "HTTPRoute" && group.unwrap_or(GATEWAY_API) == GATEWAY_API
-    };
     let mut unknown_kinds = Vec::new();
-    let (mut listed, mut http) = (false, false);
+    let (mut listed, mut taken) = (false, Vec::new());
     for kind in kinds {
         listed = true;
-        if is_http(&kind.kind, kind.group.as_deref()) {
-            http = true;
-        } else {
-            unknown_kinds.push(kind.kind.clone());
+        let ours = kind.group.as_deref().unwrap_or(GATEWAY_API) == GATEWAY_API;
+        let known = KINDS.into_iter().find(|of| of.kind().as_str() == kind.kind);
+        match known.filter(|_| ours) {
+            Some(known) => taken.push(known),
+            None => unknown_kinds.push(kind.kind.clone()),
         }
+    }
+    if !listed {
+        taken.extend(KINDS);
     }
     ListenerFact {
         listener,
         host: host.unwrap_or(VirtualHost::Any),
         fault,
         unknown_kinds,
-        takes_http_routes: http || !listed,
+        taken,
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTPRoute → routes of one service port at one waypoint, or of one virtual host at an ingress gateway.
+//! HTTPRoute, and the GRPCRoute that was read as one → routes of one service port at one waypoint, or of one virtual host at an ingress gateway.
 //! Applies at a waypoint: a parentRef to the Service or ServiceEntry (and, if given, the port) from the service's own namespace.
 //! Every match of every rule becomes a route; they are ordered by specificity as Gateway API says:
 //! exact path, longer prefix, method, more headers, more query parameters, then the older object,
@@ -15,7 +15,7 @@ use crate::services::{Origin, ServiceFact};
 use crate::world::{World, name_of};
 use ambit_api::route as pb;
 use ambit_crds::gateway::{BackendRef, HttpRouteSpec, ParentRef, RouteRule};
-use ambit_crds::{Kind, ObjectKey, Resource};
+use ambit_crds::{ObjectKey, Resource};
 use ambit_routing::http::select::INVALID_BACKEND;
 use pb::http_route::Action;
 
@@ -33,16 +33,21 @@ impl<'a> Attached<'a> {
         Self { object }
     }
 
-    /// `<namespace>/<name>`.
+    /// `<kind> <namespace>/<name>`.
     pub(crate) fn name(&self) -> String {
-        let (namespace, name) = name_of(&self.object.metadata);
-        format!("{namespace}/{name}")
+        name(self.object)
     }
 }
 
 fn key(object: &Resource<HttpRouteSpec>) -> ObjectKey {
     let (namespace, name) = name_of(&object.metadata);
-    ObjectKey::new(Kind::HttpRoute, namespace, name)
+    ObjectKey::new(object.spec.written_as.kind(), namespace, name)
+}
+
+fn name(object: &Resource<HttpRouteSpec>) -> String {
+    let (namespace, name) = name_of(&object.metadata);
+    let kind = object.spec.written_as.kind();
+    format!("{kind} {namespace}/{name}")
 }
 
 /// Whether a parentRef is to a Service.
@@ -161,14 +166,13 @@ impl One<'_, '_, '_> {
                 });
             }
         }
-        let (namespace, name) = name_of(&self.object.metadata);
         let timeouts = rule.timeouts.as_ref();
         let per_try = timeouts
             .and_then(|t| t.backend_request)
             .map_or(0, parts::millis);
         pb::HttpRoute {
             name: rule.name.clone().unwrap_or_default(),
-            source: format!("HTTPRoute {namespace}/{name} {}", self.path),
+            source: format!("{} {}", name(self.object), self.path),
             action: Some(action),
             request_headers: applied.request_headers,
             response_headers: applied.response_headers,
@@ -236,7 +240,8 @@ impl<'t, 'a> One<'_, 't, 'a> {
         match (backend.group.as_deref().unwrap_or(""), kind) {
             ("" | "core", "Service") => {
                 let namespace = backend.namespace.as_deref().unwrap_or(own);
-                let from = ("gateway.networking.k8s.io", "HTTPRoute", own);
+                let kind = self.object.spec.written_as.kind();
+                let from = ("gateway.networking.k8s.io", kind.as_str(), own);
                 let to = ("", "Service", namespace, name);
                 if namespace != own && !grants::permits(self.compiler.world, from, to) {
                     let what = format!("no ReferenceGrant in namespace {namespace} allows it");

@@ -72,10 +72,13 @@ pub(crate) fn attach(
     let (namespace, _) = name_of(&route.metadata);
     let allowing: Vec<_> = meant
         .into_iter()
-        .filter(|(_, fact)| allows(world, (gateway, fact), namespace))
+        .filter(|(_, fact)| {
+            fact.takes(route.spec.written_as) && allows(world, (gateway, fact), namespace)
+        })
         .collect();
     if allowing.is_empty() {
-        let why = format!("no listener allows HTTPRoutes of namespace {namespace} (allowedRoutes)");
+        let kind = route.spec.written_as.kind();
+        let why = format!("no listener allows {kind}s of namespace {namespace} (allowedRoutes)");
         return Err(("NotAllowedByListeners", why));
     }
     let attached: Vec<Attachment> = allowing
@@ -98,7 +101,7 @@ fn allows(
     (gateway, fact): (&GatewayFact<'_>, &ListenerFact<'_>),
     namespace: &str,
 ) -> bool {
-    if !fact.takes_http_routes || !fact.is_usable() {
+    if !fact.is_usable() {
         return false;
     }
     if namespace != gateway.name.0 {

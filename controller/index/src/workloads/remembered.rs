@@ -237,6 +237,7 @@ fn concern<'k>(
         Kind::EndpointSlice
         | Kind::ServiceAccount
         | Kind::HttpRoute
+        | Kind::GrpcRoute
         | Kind::VirtualService
         | Kind::DestinationRule
         | Kind::RequestAuthentication

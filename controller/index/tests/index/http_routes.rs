@@ -166,3 +166,48 @@ fn a_route_without_a_waypoint_says_so() {
         "MissingUseWaypointLabel"
     );
 }
+
+#[test]
+fn a_grpc_route_runs_as_paths_beside_http_routes() {
+    let backend = "backendRefs: [{name: reviews, port: 9080}]";
+    let mut mesh = with(&format!(
+        "[{{name: http, matches: [{{path: {{value: /shop.Cart}}}}], {backend}}}]"
+    ));
+    let rules = format!(
+        "[{{name: all, {backend}}},
+          {{name: service, matches: [{{method: {{service: shop.Cart}}}}], {backend}}},
+          {{name: call, matches: [{{method: {{service: shop.Cart, method: Add}}, headers: [{{name: X, value: a}}]}}], {backend}}},
+          {{name: method, matches: [{{method: {{method: List}}}}], {backend}}},
+          {{name: pattern, matches: [{{method: {{type: RegularExpression, service: 'shop\\.(Cart|Desk)', method: 'Get.*'}}}}], {backend}}}]"
+    );
+    let grpc = route("calls", "", &rules).replace("HTTPRoute", "GRPCRoute");
+    mesh.apply(&grpc);
+    let routes = mesh.router(ROUTER).http;
+    let path = |route: &pb::HttpRoute| route.matches.first()?.path.clone()?.kind;
+    let seen: Vec<_> = routes.iter().map(|r| (&*r.name, path(r))).collect();
+    let regex = |text: &str| Some(path_match::Kind::Regex(text.to_owned()));
+    let prefix = || Some(path_match::Kind::SegmentPrefix("/shop.Cart".into()));
+    assert_eq!(
+        seen,
+        [
+            (
+                "call",
+                Some(path_match::Kind::Exact("/shop.Cart/Add".into()))
+            ),
+            ("pattern", regex("/(?:shop\\.(Cart|Desk))/(?:Get.*)")),
+            ("method", regex("/[^/]+/List")),
+            // Of the same age: by name of the object.
+            ("service", prefix()),
+            ("http", prefix()),
+            ("all", None),
+        ]
+    );
+    assert!(
+        routes[0]
+            .source
+            .starts_with("GRPCRoute default/calls spec.rules[2]")
+    );
+    let status = &mesh.statuses[&ObjectKey::new(Kind::GrpcRoute, "default", "calls")];
+    let conditions = status["parents"][0]["conditions"].as_array().unwrap();
+    assert!(conditions.iter().all(|c| c["status"] == "True"), "{status}");
+}

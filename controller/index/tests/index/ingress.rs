@@ -189,7 +189,10 @@ fn a_listener_says_which_routes_it_takes_and_one_that_is_not_served_takes_none()
         .iter()
         .map(|one| (one["name"].as_str().unwrap(), one["supportedKinds"].clone()))
         .collect();
-    let http = serde_json::json!([{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}]);
+    let http = serde_json::json!([
+        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"},
+        {"group": "gateway.networking.k8s.io", "kind": "GRPCRoute"},
+    ]);
     let none = serde_json::json!([]);
     assert_eq!(
         kinds,

@@ -5,8 +5,8 @@ use ambit_harness::client::HttpSummary;
 use ambit_harness::until;
 use anyhow::{Result, ensure};
 
-/// A Service for one version each, as Gateway API has no subsets.
-fn services() -> String {
+/// A Service for each version of reviews, as Gateway API has no subsets.
+pub(crate) fn versions() -> String {
     let one = |n: u8| {
         format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: reviews-v{n}, namespace: bookinfo}}\n\
@@ -66,7 +66,7 @@ async fn an_http_route_on_the_service_matches_by_specificity_splits_and_filters(
     let Some(stage) = Stage::up("httproute").await? else {
         return Ok(());
     };
-    stage.lab.apply("reviews-versions", &services())?;
+    stage.lab.apply("reviews-versions", &versions())?;
     let rules = "    - matches: [{path: {type: PathPrefix, value: /echo}}]\n      filters: [FILTERS]\n      \
                  backendRefs: [{name: reviews-v1, port: 9080}]\n    \
                  - matches: [{path: {type: Exact, value: /echo/x}}, {headers: [{name: x-a, value: one}], path: {type: PathPrefix, value: /echo}}]\n      \
@@ -124,7 +124,7 @@ async fn http_route_weights_and_an_invalid_backend_are_answered_as_gateway_api_s
     let Some(stage) = Stage::up("weights").await? else {
         return Ok(());
     };
-    stage.lab.apply("reviews-versions", &services())?;
+    stage.lab.apply("reviews-versions", &versions())?;
     let rules = "    - filters: [FILTERS]\n      backendRefs: \
                  [{name: reviews-v1, port: 9080, weight: 1}, {name: reviews-v2, port: 9080, weight: 0}, \
                  {name: reviews-v3, port: 9080, weight: 3}]\n";
@@ -155,7 +155,7 @@ async fn an_http_route_runs_instead_of_a_virtual_service_whose_status_says_so() 
         return Ok(());
     };
     stage.rules("alone", &all_to("v1")).await?;
-    stage.lab.apply("reviews-versions", &services())?;
+    stage.lab.apply("reviews-versions", &versions())?;
     let rules = "    - filters: [FILTERS]\n      backendRefs: [{name: reviews-v3, port: 9080}]\n";
     apply(&stage, "wins", rules, "/echo").await?;
     let answers = ask(&stage, 20, &[], "/echo").await?;
