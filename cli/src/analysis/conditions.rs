@@ -30,7 +30,6 @@ pub(super) fn check(world: &World, found: &mut Vec<Finding>) {
             Object::DestinationRule(o) => plain(o.status.as_ref(), &mut conditions),
             Object::AuthorizationPolicy(o) => plain(o.status.as_ref(), &mut conditions),
             Object::PeerAuthentication(o) => plain(o.status.as_ref(), &mut conditions),
-            Object::Unserved(o) => plain(o.status.as_ref(), &mut conditions),
             Object::ServiceEntry(o) => plain(o.status.as_ref(), &mut conditions),
             Object::WorkloadEntry(o) => plain(o.status.as_ref(), &mut conditions),
             Object::Service(o) => {
@@ -41,6 +40,7 @@ pub(super) fn check(world: &World, found: &mut Vec<Finding>) {
                     }
                 }
             }
+            // The status of one that nothing acts on says what is found without it.
             _ => {}
         }
         found.extend(
