@@ -422,6 +422,32 @@ fn grpc_routes() {
 }
 
 #[test]
+fn labels_and_annotations_that_nothing_acts_on_are_told() {
+    for (object, expected) in [
+        (
+            "{apiVersion: v1, kind: Service, metadata: {name: a, labels: {istio.io/use-waypoint-canary: b}}}",
+            "~metadata.labels.istio.io/use-waypoint-canary: not supported yet, and has no effect [AMB0001]",
+        ),
+        (
+            "{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {istio.io/reroute-virtual-interfaces: tap0}}}",
+            "~metadata.annotations.istio.io/reroute-virtual-interfaces: not supported yet, and has no effect [AMB0001]",
+        ),
+        (
+            "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {istio.io/rev: canary}}}",
+            "~metadata.labels.istio.io/rev: there is one revision of the control plane, which acts on every object [AMB0001]",
+        ),
+    ] {
+        assert_eq!(findings(object), [expected]);
+    }
+    for fine in [
+        "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {istio.io/rev: default}}}",
+        "{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {istio.io/use-waypoint-canary: b}}}",
+    ] {
+        assert_eq!(findings(fine), Vec::<String>::new(), "{fine}");
+    }
+}
+
+#[test]
 fn kinds_that_nothing_acts_on_are_taken_with_a_word_on_it() {
     for (group, kind) in [
         ("security.istio.io", "RequestAuthentication"),

@@ -8,6 +8,7 @@ mod gateway;
 mod grpc_route;
 mod http_route;
 mod istio_gateway;
+mod labels;
 mod peer_authentication;
 mod reference_grant;
 mod report;
@@ -49,5 +50,6 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
         | Object::EndpointSlice(_)
         | Object::Other(_) => {}
     }
+    labels::check(object, &mut report);
     report.finish()
 }
