@@ -6,6 +6,12 @@ pub const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 pub const REDIRECTION: &str = "ambient.istio.io/redirection";
 /// Name of the Gateway that is the waypoint; `none` opts out.
 pub const USE_WAYPOINT: &str = "istio.io/use-waypoint";
+/// Name of a second Gateway, which takes a part of a service's connections.
+pub const USE_WAYPOINT_CANARY: &str = "istio.io/use-waypoint-canary";
+/// Namespace of that second Gateway.
+pub const USE_WAYPOINT_CANARY_NAMESPACE: &str = "istio.io/use-waypoint-canary-namespace";
+/// Annotation: how many of a hundred connections it takes.
+pub const CANARY_WEIGHT: &str = "istio.io/use-waypoint-canary-weight";
 /// Namespace of that Gateway.
 pub const USE_WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
 /// Gateway: `service`, `workload`, `all` or `none`.

@@ -425,10 +425,6 @@ fn grpc_routes() {
 fn labels_and_annotations_that_nothing_acts_on_are_told() {
     for (object, expected) in [
         (
-            "{apiVersion: v1, kind: Service, metadata: {name: a, labels: {istio.io/use-waypoint-canary: b}}}",
-            "~metadata.labels.istio.io/use-waypoint-canary: not supported yet, and has no effect [AMB0001]",
-        ),
-        (
             "{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {istio.io/reroute-virtual-interfaces: tap0}}}",
             "~metadata.annotations.istio.io/reroute-virtual-interfaces: not supported yet, and has no effect [AMB0001]",
         ),
@@ -441,7 +437,7 @@ fn labels_and_annotations_that_nothing_acts_on_are_told() {
     }
     for fine in [
         "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {istio.io/rev: default}}}",
-        "{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {istio.io/use-waypoint-canary: b}}}",
+        "{apiVersion: v1, kind: Service, metadata: {name: a, annotations: {istio.io/connect-strategy: b}}}",
     ] {
         assert_eq!(findings(fine), Vec::<String>::new(), "{fine}");
     }

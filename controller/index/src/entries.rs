@@ -17,7 +17,7 @@ use crate::out::Out;
 use crate::resource::{Audience, Resource};
 use crate::services::{Origin, PortFact, ServiceFact};
 use crate::statuses::{ACCEPTED, Condition};
-use crate::waypoints::{self, Resolution as Waypoint, Traffic, Waypoints};
+use crate::waypoints::{self, Resolution as Waypoint, Share, Waypoints};
 use crate::workloads::{Context, Member};
 use crate::world::{World, name_of};
 use ambit_api::{type_urls, workload as pb};
@@ -28,6 +28,8 @@ use ipnet::IpNet;
 use serde_json::json;
 
 /// Condition that tells how far an entry is seen.
+/// Reason of an entry that its own namespace alone sees, with a waypoint in another.
+const FORBIDDEN: &str = "CrossNamespaceWaypointForbidden";
 const VISIBILITY: &str = "istio.io/VisibilityApplied";
 
 /// An entry and what is the same for all its hosts.
@@ -112,9 +114,8 @@ impl<'a> Entry<'a> {
         } else {
             pb::service::Visibility::Public
         };
-        let labels = object.metadata.labels.as_ref();
         let before = || waypoints::bound_in(object.status.as_ref()?.get("conditions")?);
-        let found = waypoints.resolve(world, (namespace, labels), Traffic::Service, before);
+        let found = waypoints.of_service(world, (namespace, &object.metadata), before);
         let waypoint = usable(world, namespace, visibility, found);
         Self {
             key: ObjectKey::new(Kind::ServiceEntry, namespace, name),
@@ -148,6 +149,7 @@ impl<'a> Entry<'a> {
                 })
                 .collect(),
             waypoint: bound.as_ref().map(|b| b.gateway.clone()),
+            canary: self.waypoint.canary(),
             canonical,
             addresses,
         };
@@ -164,6 +166,7 @@ impl<'a> Entry<'a> {
             ports: ports::tcp(&self.object.spec).map(ports::message).collect(),
             subject_alt_names: self.object.spec.subject_alt_names.clone(),
             waypoint: bound.map(|b| b.address),
+            weighted_waypoints: self.waypoint.weighted(),
             load_balancing: load_balancing(self.object.spec.resolution),
             canonical,
             visibility: self.visibility.into(),
@@ -233,18 +236,28 @@ fn usable(
     visibility: pb::service::Visibility,
     found: Waypoint,
 ) -> Waypoint {
-    let Waypoint::Bound(bound) = found else {
+    let Waypoint::Bound(mut bound) = found else {
         return found;
     };
-    let abroad = bound.gateway.split('/').next() != Some(namespace);
-    let gateway = &bound.gateway;
-    if visibility != pb::service::Visibility::Namespace || !abroad {
+    let is_abroad = |gateway: &str| gateway.split('/').next() != Some(namespace);
+    if visibility != pb::service::Visibility::Namespace {
         return Waypoint::Bound(bound);
     }
+    if !is_abroad(&bound.gateway) {
+        if bound.share.canary().is_some_and(is_abroad) {
+            let why = "the canary is in another namespace, and spec.exportTo is `.`".to_owned();
+            bound.share = Share::Refused {
+                reason: FORBIDDEN,
+                why,
+            };
+        }
+        return Waypoint::Bound(bound);
+    }
+    let gateway = &bound.gateway;
     let message = format!("waypoint {gateway} is in another namespace, and spec.exportTo is `.`");
     let refuse = waypoints::is_required(world, namespace).then_some(bound);
     Waypoint::Unusable {
-        reason: "CrossNamespaceWaypointForbidden",
+        reason: FORBIDDEN,
         message,
         refuse,
     }

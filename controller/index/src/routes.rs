@@ -139,19 +139,19 @@ fn compile<'a>(
         .map(|g| (g.key.as_str(), g))
         .collect();
     for service in services {
-        let gateway = service.waypoint.as_deref().and_then(|key| ours.get(key));
-        let Some(gateway) = gateway.filter(|_| service.has_address()) else {
-            continue;
-        };
-        for port in &service.ports {
-            let target = Target {
-                gateway,
-                service,
-                port: *port,
-            };
-            let mut router = compiler.router(target);
-            router.policies = attached.of_service(&service.key);
-            put_router(router, gateway, &mut out);
+        let keys = service.waypoint.iter().chain(&service.canary);
+        let gateways = keys.filter_map(|key| ours.get(key.as_str()));
+        for gateway in gateways.filter(|_| service.has_address()) {
+            for port in &service.ports {
+                let target = Target {
+                    gateway,
+                    service,
+                    port: *port,
+                };
+                let mut router = compiler.router(target);
+                router.policies = attached.of_service(&service.key);
+                put_router(router, gateway, &mut out);
+            }
         }
     }
     ingress::derive(&mut compiler, &mut out);

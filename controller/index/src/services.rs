@@ -10,7 +10,7 @@ use crate::ports;
 use crate::resource::{Audience, Resource};
 use crate::selector::{Labels, label};
 use crate::statuses::Condition;
-use crate::waypoints::{Resolution, Traffic, Waypoints};
+use crate::waypoints::{Resolution, Waypoints};
 use crate::world::{Name, World};
 use ambit_api::{labels, type_urls, workload as pb};
 use ambit_crds::istio::ServiceEntrySpec;
@@ -44,6 +44,8 @@ pub(crate) struct ServiceFact<'a> {
     pub(crate) ports: Vec<PortFact>,
     /// Gateway `<namespace>/<name>` that its traffic goes through, when bound.
     pub(crate) waypoint: Option<String>,
+    /// The Gateway that a part of it goes through.
+    pub(crate) canary: Option<String>,
     /// Who has no service of that hostname means this one.
     pub(crate) canonical: bool,
     /// Virtual addresses, and blocks of them.
@@ -158,7 +160,7 @@ fn one<'a>(
     let resolution = match label(labels, labels::GATEWAY_NAME) {
         // A waypoint has no waypoint.
         Some(_) => Resolution::None,
-        None => waypoints.resolve(world, (namespace, labels), Traffic::Service, || {
+        None => waypoints.of_service(world, (namespace, &object.metadata), || {
             crate::waypoints::bound_before(object)
         }),
     };
@@ -192,6 +194,7 @@ fn one<'a>(
         key: shape.key,
         ports: shape.ports,
         waypoint: known.resolution.bound().map(|b| b.gateway),
+        canary: known.resolution.canary(),
         canonical: true,
         addresses: shape.addresses,
     })
@@ -232,6 +235,7 @@ fn make(
             })
             .collect(),
         waypoint: resolution.bound().map(|b| b.address),
+        weighted_waypoints: resolution.weighted(),
         load_balancing: load_balancing(spec, object, world.namespace_annotations(namespace)),
         ip_families: families(spec).into(),
         canonical: true,

@@ -4,12 +4,15 @@
 //! nowhere: traffic is refused rather than sent around its policies.
 //! Source: Istio labels `istio.io/use-waypoint*`; condition `istio.io/WaypointBound`.
 
+mod canary;
+
 use crate::gateways::{self, GatewayFact};
 use crate::selector::{Labels, label};
 use crate::statuses::Condition;
 use crate::world::{Name, World};
 use ambit_api::{labels, workload as pb};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +22,8 @@ const BOUND: &str = "istio.io/WaypointBound";
 const GONE: &str = "WaypointIsGone";
 /// Namespace label `true`: traffic waits for the waypoint rather than bypass one that is not ready.
 const REQUIRED: &str = "ambit.io/require-waypoint";
+
+pub(crate) use canary::Share;
 
 /// Kind of destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub(crate) struct Bound {
     /// Gateway, `<namespace>/<name>`.
     pub(crate) gateway: String,
     pub(crate) address: pb::GatewayAddress,
+    /// Of a service's connections.
+    pub(crate) share: Share,
 }
 
 /// Outcome of looking for a waypoint.
@@ -61,16 +68,31 @@ impl Resolution {
         }
     }
 
+    /// Its waypoint and a second one with their parts; empty if there is no second.
+    pub(crate) fn weighted(&self) -> Vec<pb::WeightedWaypoint> {
+        match self {
+            Self::Bound(bound) => bound.share.weighted(&bound.address),
+            Self::None | Self::Unusable { .. } => Vec::new(),
+        }
+    }
+
+    /// Gateway `<namespace>/<name>` of the second one.
+    pub(crate) fn canary(&self) -> Option<String> {
+        match self {
+            Self::Bound(bound) => bound.share.canary().map(str::to_owned),
+            Self::None | Self::Unusable { .. } => None,
+        }
+    }
+
     /// What the status says.
     pub(crate) fn condition(&self) -> Option<Condition> {
         match self {
             Self::None => None,
-            Self::Bound(bound) => Some(Condition::new(
-                BOUND,
-                true,
-                "WaypointAccepted",
-                format!("Successfully attached to waypoint {}", bound.gateway),
-            )),
+            Self::Bound(bound) => {
+                let (reason, more) = bound.share.said();
+                let message = format!("Successfully attached to waypoint {}{more}", bound.gateway);
+                Some(Condition::new(BOUND, true, reason, message))
+            }
             Self::Unusable {
                 reason, message, ..
             } => Some(Condition::new(BOUND, false, reason, message.as_str())),
@@ -104,6 +126,32 @@ impl<'g> Waypoints<'g> {
             .is_some_and(GatewayFact::is_waypoint)
     }
 
+    /// The waypoint of a service, and perhaps a second one beside it. The rest is as with [`Self::resolve`].
+    pub(crate) fn of_service(
+        &self,
+        world: &World<'_>,
+        (namespace, own): (&str, &ObjectMeta),
+        before: impl FnOnce() -> Option<String>,
+    ) -> Resolution {
+        let labels = own.labels.as_ref();
+        let found = self.resolve(world, (namespace, labels), Traffic::Service, before);
+        let Resolution::Bound(mut bound) = found else {
+            return found;
+        };
+        let names = match label(labels, labels::USE_WAYPOINT) {
+            Some(_) => canary::Names {
+                labels,
+                annotations: own.annotations.as_ref(),
+            },
+            None => canary::Names {
+                labels: world.namespace_labels(namespace),
+                annotations: world.namespace_annotations(namespace),
+            },
+        };
+        bound.share = Share::of(self, (world, namespace), &names, &bound.gateway);
+        Resolution::Bound(bound)
+    }
+
     /// The waypoint of an object. `before` gives the gateway that the status of the object says it
     /// was bound to, for a controller that was restarted.
     pub(crate) fn resolve(
@@ -129,6 +177,7 @@ impl<'g> Waypoints<'g> {
             Some(Bound {
                 gateway: key.clone(),
                 address: gateways::named_address(world, gateway),
+                share: Share::Whole,
             })
         };
         let required = is_required(world, namespace);
@@ -178,6 +227,7 @@ impl<'g> Waypoints<'g> {
             Some(address) => Resolution::Bound(Bound {
                 gateway: key,
                 address: address.clone(),
+                share: Share::Whole,
             }),
             // Deleted and made again: until the new one is ready it is as gone as before.
             None if once_bound() => lost("was in place and is not ready again"),

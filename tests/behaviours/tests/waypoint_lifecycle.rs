@@ -1,5 +1,7 @@
 //! Waypoints that are not there yet, go away, come back, drain: decisions.md section 3 as sentences.
 
+#[path = "waypoint_lifecycle/canary.rs"]
+mod canary;
 #[path = "routing/stage.rs"]
 mod stage;
 

@@ -5,13 +5,7 @@ use super::report::Report;
 use crate::error::Code;
 use crate::key::Kind;
 use crate::object::Object;
-use std::collections::BTreeMap;
 
-/// Label, and the kinds on which Istio reads it.
-const LABELS: [(&str, &[Kind]); 1] = [(
-    "istio.io/use-waypoint-canary",
-    &[Kind::Service, Kind::ServiceEntry, Kind::Namespace],
-)];
 /// Annotation, and the kinds on which Istio reads it.
 const ANNOTATIONS: [(&str, &[Kind]); 6] = [
     (
@@ -32,33 +26,24 @@ const REVISION: (&str, &str) = ("istio.io/rev", "default");
 
 pub(super) fn check(object: &Object, report: &mut Report) {
     let kind = object.kind();
-    let (labels, annotations) = (object.labels(), object.annotations());
-    find(&LABELS, (&kind, labels, "labels"), report);
-    find(&ANNOTATIONS, (&kind, annotations, "annotations"), report);
+    for (name, kinds) in ANNOTATIONS {
+        if kinds.contains(&kind) && object.annotations().contains_key(name) {
+            let why = "not supported yet, and has no effect";
+            let path = format!("metadata.annotations.{name}");
+            report.warn(path, why, Code::Unsupported);
+        }
+    }
     let (name, own) = REVISION;
-    if labels.get(name).is_some_and(|revision| revision != own) {
+    if object
+        .labels()
+        .get(name)
+        .is_some_and(|revision| revision != own)
+    {
         let why = "there is one revision of the control plane, which acts on every object";
         report.warn(
             format_args!("metadata.labels.{name}"),
             why,
             Code::Unsupported,
         );
-    }
-}
-
-fn find(
-    names: &[(&str, &[Kind])],
-    (kind, given, place): (&Kind, &BTreeMap<String, String>, &str),
-    report: &mut Report,
-) {
-    for (name, kinds) in names {
-        if kinds.contains(kind) && given.contains_key(*name) {
-            let why = "not supported yet, and has no effect";
-            report.warn(
-                format_args!("metadata.{place}.{name}"),
-                why,
-                Code::Unsupported,
-            );
-        }
     }
 }

@@ -50,6 +50,7 @@ struct Read {
     hostname: String,
     ports: Vec<PortFact>,
     waypoint: Option<String>,
+    canary: Option<String>,
     canonical: bool,
     addresses: Vec<IpNet>,
     labels: Option<BTreeMap<String, String>>,
@@ -136,6 +137,7 @@ impl Read {
             hostname: service.hostname.clone(),
             ports: service.ports.clone(),
             waypoint: service.waypoint.clone(),
+            canary: service.canary.clone(),
             canonical: service.canonical,
             addresses: service.addresses.clone(),
             labels: service.labels().cloned(),
@@ -149,6 +151,7 @@ impl Read {
             && self.hostname == other.hostname
             && self.ports == other.ports
             && self.waypoint == other.waypoint
+            && self.canary == other.canary
             && self.canonical == other.canonical
             && self.addresses == other.addresses
             && self.labels.as_ref() == other.labels()

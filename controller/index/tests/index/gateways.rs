@@ -350,3 +350,73 @@ fn without_a_node_the_gateway_says_so() {
         .unwrap();
     assert_eq!((&*said.0, &*said.1), ("False", "NoResources"));
 }
+
+#[test]
+fn a_canary_takes_its_part_of_a_service_and_a_wrong_one_nothing() {
+    let mut mesh = ready();
+    let second = include_str!("../fixtures/waypoint.yaml")
+        .split("---")
+        .nth(1);
+    mesh.apply(&second.unwrap().replace("name: waypoint", "name: second"));
+    let with = |canary: &str, weight: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: reviews, namespace: default,
+                labels: {{istio.io/use-waypoint: waypoint, istio.io/use-waypoint-canary: {canary}}},
+                annotations: {{istio.io/use-waypoint-canary-weight: '{weight}'}}}},
+              spec: {{clusterIP: 10.96.0.20, selector: {{app: reviews}}, ports: [{{name: http, port: 9080, targetPort: web}}]}}}}"
+        )
+    };
+    let shares = |mesh: &Mesh| {
+        let service = mesh.service(REVIEWS);
+        let first = hostname(service.waypoint).unwrap();
+        assert_eq!(first, "default/waypoint.default.svc.cluster.local");
+        let parts = service.weighted_waypoints.into_iter();
+        let named = |destination| {
+            hostname(destination)
+                .unwrap()
+                .split('.')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        let parts = parts.map(|part| (named(part.destination), part.weight));
+        parts.collect::<Vec<_>>()
+    };
+    let router = "default/second/default/reviews.default.svc.cluster.local/9080";
+    mesh.apply(&with("second", "25"));
+    assert_eq!(shares(&mesh), [], "it is not ready");
+    let pods = mesh.generated.keys().filter(|k| k.kind == Kind::Pod);
+    let pod = pods.map(|k| k.name.to_string());
+    let pod = pod.into_iter().find(|name| name.starts_with("second"));
+    mesh.pod_runs(&pod.unwrap(), "10.244.1.98");
+    let parts = |first, second| {
+        [
+            ("default/waypoint".to_owned(), first),
+            ("default/second".to_owned(), second),
+        ]
+    };
+    assert_eq!(shares(&mesh), parts(75, 25));
+    assert!(mesh.has(ROUTER, router), "both run its routes");
+    let said = bound(&mesh, "reviews");
+    assert_eq!(
+        (&*said.0, &*said.1, &*said.2),
+        (
+            "True",
+            "WaypointAccepted",
+            "Successfully attached to waypoint default/waypoint; 25 of 100 connections go to canary default/second"
+        )
+    );
+    for (canary, weight, reason) in [
+        ("second", "101", "CanaryInvalidWeight"),
+        ("second", "many", "CanaryInvalidWeight"),
+        ("waypoint", "25", "CanarySameAsPrimary"),
+        ("nobody", "25", "WaypointAccepted"),
+    ] {
+        mesh.apply(&with(canary, weight));
+        assert_eq!(shares(&mesh), [], "{canary} {weight}");
+        assert_eq!(bound(&mesh, "reviews").1, reason);
+        assert!(!mesh.has(ROUTER, router), "{canary} {weight}");
+    }
+    mesh.apply(&with("second", "100"));
+    assert_eq!(shares(&mesh), parts(0, 100));
+}
