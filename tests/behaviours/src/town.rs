@@ -83,6 +83,10 @@ async fn town_with(
         town.captured(pod).await?;
     }
     town.works("echo").await?;
+    // The pod's address is known before its readiness is: a Service without ready endpoints refuses.
+    for service in town.service_addresses("echo")? {
+        town.reaches(service).await?;
+    }
     Ok(Some(town))
 }
 
@@ -119,13 +123,44 @@ impl Town {
         until(&format!("client reaches {pod}"), SOON, || async {
             // A pod that is captured while it starts has its address a moment later.
             let to = self.address(TOWN, pod).map_err(|e| format!("{e:#}"))?;
-            match self.lab.tcp(TOWN, "client", to, &[]).await {
-                Ok(s) if s.completed == 1 => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
+            self.echoes(to).await
         })
         .await?;
         Ok(())
+    }
+
+    /// Waits until a connection of the client to `to` is echoed.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn reaches(&self, to: SocketAddr) -> Result<()> {
+        until(&format!("client reaches {to}"), SOON, || self.echoes(to)).await?;
+        Ok(())
+    }
+
+    /// One connection of the client, or what became of it.
+    async fn echoes(&self, to: SocketAddr) -> Result<(), String> {
+        match self.lab.tcp(TOWN, "client", to, &[]).await {
+            Ok(s) if s.completed == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// Virtual addresses of a Service of the town, with the port of echo servers.
+    fn service_addresses(&self, name: &str) -> Result<Vec<SocketAddr>> {
+        let cluster = self.lab.cluster();
+        let found = cluster.services.get(&(TOWN.to_owned(), name.to_owned()));
+        let spec = found.and_then(|service| service.spec.as_ref());
+        let spec = spec.with_context(|| format!("no Service {name}"))?;
+        let all = spec.cluster_ips.iter().flatten();
+        let one = spec
+            .cluster_ip
+            .iter()
+            .filter(|_| spec.cluster_ips.is_none());
+        let parsed = all
+            .chain(one)
+            .map(|ip| Ok(SocketAddr::new(ip.parse()?, PORT)));
+        parsed.collect()
     }
 
     /// Where a pod's echo server listens, at its primary address.

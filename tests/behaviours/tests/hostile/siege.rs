@@ -46,9 +46,9 @@ pub(crate) async fn siege() -> Result<Option<Siege>> {
     let labels = [("reporter", "destination"), ("response_flags", "-")];
     let opened = "istio_tcp_connections_opened_total";
     let all = town.grows(2, (opened, &labels), 0.0, STEADY as f64).await;
-    all.with_context(|| {
+    all.inspect_err(|_| {
         let log = |n| town.lab.log(DaemonKind::Ztunnel(node(n)));
-        format!("client's proxy:\n{}\nserver's proxy:\n{}", log(1), log(2))
+        eprintln!("client's proxy:\n{}\nserver's proxy:\n{}", log(1), log(2));
     })?;
     Ok(Some(Siege { town, steady }))
 }
