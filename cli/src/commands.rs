@@ -10,6 +10,7 @@ pub(crate) mod man;
 pub(crate) mod manifest;
 pub(crate) mod precheck;
 pub(crate) mod status;
+pub(crate) mod tag;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
 pub(crate) mod verify_install;

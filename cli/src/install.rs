@@ -12,7 +12,7 @@ pub(crate) use bundle::Bundle;
 pub(crate) use crds::definitions;
 pub(crate) use difference::{Difference, differences};
 pub(crate) use render::{Component, render};
-pub(crate) use settings::{NAMESPACE, Settings};
+pub(crate) use settings::{DEFAULT_REVISION, NAMESPACE, Settings};
 
 /// Who applies what this command applies.
 pub(crate) const MANAGER: &str = "ambit-cli";

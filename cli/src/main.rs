@@ -1,6 +1,6 @@
 //! `ambit`: installs a mesh, asks a running one what it does, checks objects before they are applied.
 //! In: a `Target` (a lab or a cluster) or files. Out: tables for people, JSON for programs.
-//! Only `install`, `upgrade`, `uninstall`, `waypoint` and `ztunnel-config log` change anything.
+//! Only `install`, `upgrade`, `uninstall`, `waypoint`, `tag` and `ztunnel-config log` change anything.
 //! Exit codes: 0 done; 1 something is wrong with the mesh; 2 the command could not run; 79 `analyze`
 //! found something that fails.
 #![forbid(unsafe_code)]
@@ -80,6 +80,8 @@ enum Command {
     /// Make, list and delete waypoints
     #[command(visible_alias = "wp")]
     Waypoint(commands::waypoint::Args),
+    /// Further names of revisions of the control plane
+    Tag(commands::tag::Args),
     /// Versions of this command, the control plane and the data plane
     Version(commands::version::Args),
     /// Proxies, their sync state, pods in the mesh, certificates, bypassed flows
@@ -164,6 +166,7 @@ async fn run(cli: Cli) -> anyhow::Result<output::Verdict> {
         }
         Command::Precheck => commands::precheck::run(cluster, namespace, format).await,
         Command::Waypoint(args) => commands::waypoint::run(&args, cluster, format).await,
+        Command::Tag(args) => commands::tag::run(&args, cluster, namespace, format).await,
         Command::Version(args) => commands::version::run(&args, open, format).await,
         Command::Status => commands::status::run(&open().await?, format).await,
         Command::ZtunnelConfig(args) => commands::ztunnel_config::run(&args, open, format).await,

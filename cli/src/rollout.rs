@@ -11,5 +11,5 @@ mod wait;
 
 pub(crate) use apply::{apply, definitions, refuse_helm, refuse_terminating};
 pub(crate) use prune::{Surplus, surplus};
-pub(crate) use record::{Installed, RECORD, Record, read, write};
+pub(crate) use record::{Installed, Record, key, others, read, write};
 pub(crate) use wait::wait;

@@ -5,7 +5,7 @@ use crate::cluster;
 use crate::cluster::classes::Classes;
 use crate::cluster::leader::Candidate;
 use crate::cluster::registration::Registration;
-use crate::cluster::roots::{Namespaces, Roots};
+use crate::cluster::roots::{Namespaces, REVOKED, ROOTS, Roots};
 use crate::config::{ClusterConfig, Config, Source};
 use crate::facts::{Facts, SharedFacts};
 use crate::metrics::Metrics;
@@ -57,11 +57,13 @@ impl App {
         let metrics = Metrics::default();
         let mut tasks = TaskGroup::new("controller");
         let (namespaces, namespaces_watch) = watch::channel(Arc::default());
+        let (holds_default, holds_default_watch) = watch::channel(false);
         let around = Around {
             config: &config,
             drain: &drain,
             metrics: &metrics,
             namespaces: namespaces_watch,
+            holds_default: holds_default_watch,
         };
         let opened = match &config.source {
             Source::Directory { dir, jwks, ca_dir } => {
@@ -76,6 +78,7 @@ impl App {
             Shared {
                 metrics,
                 namespaces,
+                holds_default,
                 tasks,
             },
         )
@@ -92,6 +95,7 @@ impl App {
         let Shared {
             metrics,
             namespaces,
+            holds_default,
             mut tasks,
         } = shared;
         let authority = opened.authority;
@@ -113,7 +117,7 @@ impl App {
             facts: facts.clone(),
             metrics: metrics.authority.clone(),
         };
-        let names = tls::names(&config.namespace, &config.mesh.cluster_domain);
+        let names = tls::names(&config.namespace, &config.mesh);
         let port = TlsPort::bind(config.xds_addr, authority.clone(), names).await?;
         let xds_addr = port.local_addr();
         let web = admin::Server::bind(config.http_addr).await?;
@@ -136,6 +140,7 @@ impl App {
             executor: opened.executor,
             facts,
             namespaces,
+            holds_default,
             sets,
             metrics,
             synced: readiness.gate("first batch"),
@@ -213,12 +218,15 @@ struct Around<'a> {
     drain: &'a drain::Watch,
     metrics: &'a Metrics,
     namespaces: Namespaces,
+    /// Whether objects that name no revision are ours to write about.
+    holds_default: watch::Receiver<bool>,
 }
 
 /// What is the same whatever the source.
 struct Shared {
     metrics: Metrics,
     namespaces: watch::Sender<Arc<BTreeSet<String>>>,
+    holds_default: watch::Sender<bool>,
     tasks: TaskGroup,
 }
 
@@ -286,7 +294,7 @@ async fn api_server(
     let client = kubernetes::connect(cluster.kubeconfig.as_deref()).await?;
     let (candidate, leads) = Candidate::new(
         client.clone(),
-        &config.namespace,
+        (&config.namespace, &config.mesh.revision),
         &cluster.pod_name,
         around.metrics.cluster.clone(),
     );
@@ -306,26 +314,31 @@ async fn api_server(
     .await?;
     let (writes, writing) =
         ClusterWrites::new(client.clone(), leads.clone(), around.metrics.clone());
-    let roots = Roots {
+    let carrying = |carried| Roots {
+        carried,
         client: client.clone(),
         signer: signer.clone(),
         namespaces: around.namespaces.clone(),
         leads: leads.clone(),
     };
+    let (roots, revoked) = (carrying(ROOTS), carrying(REVOKED));
     let registration = Registration {
         client: client.clone(),
         namespace: config.namespace.clone(),
+        revision: config.mesh.revision.clone(),
         signer: signer.clone(),
         leads: leads.clone(),
     };
     let classes = Classes {
         client: client.clone(),
         leads,
+        holds_default: around.holds_default.clone(),
     };
     tasks.spawn("leader", candidate.run(around.drain.clone()));
     tasks.spawn("authority", keeper.run(around.drain.clone()));
     tasks.spawn("writes", writing.run(around.drain.clone()));
     tasks.spawn("roots", roots.run(around.drain.clone()));
+    tasks.spawn("revoked", revoked.run(around.drain.clone()));
     tasks.spawn("registration", registration.run(around.drain.clone()));
     tasks.spawn("classes", classes.run(around.drain.clone()));
     let authority = Arc::new(Authority {
@@ -336,7 +349,7 @@ async fn api_server(
         ))),
         rules: rules(config),
     });
-    let names = tls::names(&config.namespace, &config.mesh.cluster_domain);
+    let names = tls::names(&config.namespace, &config.mesh);
     let webhook = TlsPort::bind(cluster.webhook_addr, authority.clone(), names).await?;
     let webhook_addr = Some(webhook.local_addr());
     tasks.spawn("webhook", webhook.serve_http(Webhook, around.drain.clone()));

@@ -6,7 +6,8 @@ pub use authority::{AuthorityArgs, AuthorityConfig};
 
 use ambit_api::ports;
 use ambit_ca::caller::ServiceAccount;
-use ambit_index::{MeshConfig, WaypointForm};
+use ambit_identity::Compliance;
+use ambit_index::{DEFAULT_REVISION, MeshConfig, WaypointForm};
 use ambit_telemetry::logging::Format;
 use anyhow::bail;
 use clap::Parser;
@@ -33,6 +34,13 @@ pub struct Args {
     /// Namespace the controller runs in: of its Secret, its Lease and its Service.
     #[arg(long, env = "POD_NAMESPACE", default_value = "istio-system")]
     pub namespace: String,
+    /// Which control plane this is, where several run beside one another; empty is `default`.
+    #[arg(long, env = "REVISION", default_value = DEFAULT_REVISION)]
+    pub revision: String,
+    /// Network of the cluster, unless the namespace of the controller names one
+    /// (`topology.istio.io/network`).
+    #[arg(long, env = "NETWORK", default_value = "")]
+    pub network: String,
     /// Name of this replica, unlike that of any other.
     #[arg(long, env = "POD_NAME", default_value = "ambit-controller")]
     pub pod_name: String,
@@ -68,6 +76,9 @@ pub struct Args {
         value_name = "IP:PORT"
     )]
     pub http_addr: SocketAddr,
+    /// Key exchanges of handshakes, here and in generated waypoints: `pqc` takes post-quantum ones alone.
+    #[arg(long, env = "COMPLIANCE_POLICY", value_name = "POLICY")]
+    pub compliance_policy: Option<Compliance>,
     /// Id of the cluster, first part of workload uids.
     #[arg(long, env = "CLUSTER_ID", default_value = "Kubernetes")]
     pub cluster_id: String,
@@ -114,6 +125,8 @@ pub struct Config {
     pub xds_addr: SocketAddr,
     /// HTTP port; port 0 takes a free one.
     pub http_addr: SocketAddr,
+    /// Which key exchanges handshakes may use.
+    pub compliance: Compliance,
     /// Settings of the mesh.
     pub mesh: MeshConfig,
     /// Accounts of node proxies.
@@ -172,8 +185,20 @@ impl Args {
         match self.source_dir {
             Some(_) => WaypointForm::Pods,
             None => WaypointForm::Deployments {
-                control_plane: format!("https://istiod.{}.svc:{}", self.namespace, ports::XDS),
+                control_plane: format!(
+                    "https://{}.{}.svc:{}",
+                    of_revision("istiod", self.revision()),
+                    self.namespace,
+                    ports::XDS
+                ),
             },
+        }
+    }
+
+    fn revision(&self) -> &str {
+        match self.revision.trim() {
+            "" => DEFAULT_REVISION,
+            revision => revision,
         }
     }
 
@@ -200,6 +225,10 @@ impl Args {
                 )),
             }
         }
+        if !is_name(self.revision()) {
+            let given = &self.revision;
+            mistakes.push(format!("--revision: `{given}` is no name of an object"));
+        }
         let authority = self.authority.config(&mut mistakes);
         if !mistakes.is_empty() {
             bail!("{}", mistakes.join("; "));
@@ -209,11 +238,16 @@ impl Args {
             namespace: self.namespace.clone(),
             xds_addr: self.xds_addr,
             http_addr: self.http_addr,
+            compliance: self.compliance_policy.unwrap_or_default(),
             mesh: MeshConfig {
                 cluster_id: self.cluster_id.clone(),
                 trust_domain: self.trust_domain.clone(),
                 cluster_domain: self.cluster_domain.clone(),
                 root_namespace: self.root_namespace.clone(),
+                system_namespace: self.namespace.clone(),
+                revision: self.revision().to_owned(),
+                network: self.network.clone(),
+                compliance_policy: self.compliance_policy.unwrap_or_default().name(),
                 waypoint_image: self.waypoint_image.clone(),
                 waypoints: self.waypoints(),
                 ..MeshConfig::default()
@@ -222,6 +256,23 @@ impl Args {
             authority,
         })
     }
+}
+
+/// What an object of the controller is called in this revision.
+pub(crate) fn of_revision(name: &str, revision: &str) -> String {
+    match revision {
+        DEFAULT_REVISION => name.to_owned(),
+        revision => format!("{name}-{revision}"),
+    }
+}
+
+/// Whether it can be a part of names (RFC 1123 label, short enough to follow another word).
+fn is_name(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=40).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 #[cfg(test)]
@@ -269,6 +320,28 @@ mod tests {
         let config = parse(&[]).unwrap();
         assert!(matches!(config.source, Source::Directory { .. }));
         assert_eq!(config.mesh.waypoints, WaypointForm::Pods);
+    }
+
+    #[test]
+    fn a_revision_has_services_of_its_own() {
+        let config = |revision: &str| {
+            let revision = format!("--revision={revision}");
+            let args = ["ambit-controller", "--namespace=mesh", &revision];
+            Args::try_parse_from(args).unwrap().config()
+        };
+        let waypoints = |host: &str| WaypointForm::Deployments {
+            control_plane: format!("https://{host}.mesh.svc:15012"),
+        };
+        let canary = config("1-30").unwrap().mesh;
+        assert_eq!(canary.waypoints, waypoints("istiod-1-30"));
+        assert_eq!(
+            (canary.revision.as_str(), canary.system_namespace.as_str()),
+            ("1-30", "mesh")
+        );
+        let default = config("").unwrap().mesh;
+        assert_eq!(default.waypoints, waypoints("istiod"));
+        assert_eq!(default.revision, "default");
+        assert!(config("a.b").is_err() && config("-a").is_err());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     pub(crate) gateway_accounts: Arc<BTreeSet<String>>,
     /// Namespaces that are not being deleted.
     pub(crate) namespaces: Arc<BTreeSet<String>>,
+    /// Network of everything that does not say another.
+    pub(crate) network: Arc<str>,
     /// Objects in use, for `/debug/configz`.
     pub(crate) objects: Arc<[ObjectKey]>,
 }
@@ -28,7 +30,6 @@ pub(crate) type SharedFacts = Arc<ArcSwap<Facts>>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Touched {
     pods: bool,
-    gateways: bool,
     namespaces: bool,
     objects: bool,
 }
@@ -43,7 +44,6 @@ impl Touched {
                 Change::Delete(key) => (key.clone(), false),
             };
             touched.pods |= index.changes_identities(change);
-            touched.gateways |= key.kind == Kind::Gateway;
             touched.namespaces |= key.kind == Kind::Namespace;
             touched.objects |= index.object(&key).is_some() != stays;
         }
@@ -58,11 +58,15 @@ impl Facts {
         if touched.pods {
             facts.pods = directory(index);
         }
-        if touched.gateways {
-            facts.gateway_accounts = Arc::new(index.gateway_accounts().into_iter().collect());
+        // Their pods decide it, too.
+        if *facts.gateway_accounts != *index.gateway_accounts() {
+            facts.gateway_accounts = Arc::new(index.gateway_accounts().clone());
         }
         if touched.namespaces {
             facts.namespaces = Arc::new(namespaces(index));
+        }
+        if *facts.network != *index.network() {
+            facts.network = index.network().into();
         }
         if touched.objects {
             facts.objects = index.objects().map(|object| object.key()).collect();

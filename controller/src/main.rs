@@ -35,6 +35,7 @@ async fn main() -> ExitCode {
             .error(ErrorKind::ValueValidation, format!("{error:#}"))
             .exit(),
     };
+    config.compliance.enforce();
     let outcome = run(config).await;
     if let Err(error) = &outcome {
         tracing::error!(error = %format!("{error:#}"), "controller stops");

@@ -14,6 +14,8 @@ pub(crate) struct Signing {
     pub(crate) authority: Authority,
     /// What is published.
     pub(crate) published: Roots,
+    /// Lists of revoked certificates that are published, PEM; empty without any.
+    pub(crate) revoked: Arc<str>,
     /// What is still to be done until only the authority's own roots are.
     pub(crate) pending: Option<Step>,
     /// Why the set that lies there is not used; `None` while it is.

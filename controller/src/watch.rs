@@ -35,6 +35,8 @@ pub(crate) struct IndexTask {
     pub(crate) facts: SharedFacts,
     /// Namespaces that are not being deleted.
     pub(crate) namespaces: watch::Sender<Arc<BTreeSet<String>>>,
+    /// Whether objects that name no revision are ours to write about.
+    pub(crate) holds_default: watch::Sender<bool>,
     pub(crate) sets: watch::Sender<Arc<ResourceSet>>,
     pub(crate) metrics: Metrics,
     /// Opens after the first batch.
@@ -95,6 +97,9 @@ impl IndexTask {
         let changes: Vec<Change> = changes.collect();
         let touched = Touched::by(&changes, &self.index);
         let output = self.index.apply(changes);
+        let holds = self.index.holds_default();
+        self.holds_default
+            .send_if_modified(|known| std::mem::replace(known, holds) != holds);
         let facts = Facts::of(&self.index, &self.facts.load(), touched);
         self.namespaces.send_if_modified(|known| {
             let changed = *known != facts.namespaces;

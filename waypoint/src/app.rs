@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::names;
 use crate::state::{State, Subscriber};
 use crate::worker::Parts;
+use ambit_api::metric_names;
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{CaClient, Lease, Priority, SecretStore};
 use ambit_model::ids::{ServiceKey, SpiffeId};
@@ -98,6 +99,10 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         },
     );
     tasks.spawn("certificates", fetch);
+    let asked = secrets.clone();
+    let help = "Peers refused because a certificate of theirs is revoked";
+    let name = (metric_names::PEERS_REVOKED, help);
+    ambit_runtime::metrics::counter(&mut registry, name, move || asked.peers_revoked());
     let lease = secrets.lease(&identity, Priority::OnDemand);
     tasks.spawn(
         "own certificate",
@@ -125,6 +130,7 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         limits: config.limits,
         state: state.clone(),
         lease: lease.clone(),
+        secrets: secrets.clone(),
         series: metrics.worker(),
         access_log: access_log.clone(),
         drain: trigger.watch(),
@@ -201,6 +207,7 @@ fn me(config: &Config, identity: SpiffeId) -> Me {
         service: ServiceKey::new(namespace, &hostname),
         namespace: config.pod.namespace.clone(),
         network: config.pod.network.as_str().into(),
+        ip: config.pod.ip.parse().ok(),
         baggage: control::baggage(config).to_header(),
         log_format: config.log_format,
     }

@@ -9,10 +9,12 @@ use crate::limits::Limits;
 use ambit_api::ports;
 use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
 use ambit_net::socket::any_address;
+use ambit_identity::Compliance;
 use ambit_runtime::drain;
 use ambit_runtime::env::{Env, Mistakes, Reader};
 use ambit_telemetry::logging::Format;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// All settings of the waypoint.
@@ -30,8 +32,12 @@ pub struct Config {
     pub ca: GrpcServer,
     /// Credential for both (`AUTH_TOKEN`).
     pub token: Option<TokenSource>,
+    /// Lists of revoked certificates (`CRL_PATH`); a file that is not there is no list.
+    pub revoked: Option<PathBuf>,
     /// Validity asked of the authority (`SECRET_TTL`).
     pub secret_ttl: Duration,
+    /// Which key exchanges handshakes may use (`COMPLIANCE_POLICY`).
+    pub compliance: Compliance,
     /// What clients may ask.
     pub limits: Limits,
     /// How long requests may go on after SIGTERM.
@@ -100,7 +106,9 @@ impl Config {
             xds: server(&reader, ["XDS_ADDRESS", "XDS_ROOT_CA", "ALT_XDS_HOSTNAME"]),
             ca: server(&reader, ["CA_ADDRESS", "CA_ROOT_CA", "ALT_CA_HOSTNAME"]),
             token: token(&reader),
+            revoked: reader.text("CRL_PATH").map(PathBuf::from),
             secret_ttl: reader.duration("SECRET_TTL", Duration::from_secs(24 * 3600)),
+            compliance: reader.or("COMPLIANCE_POLICY", Compliance::default()),
             limits: limits(&reader),
             termination_deadline: drain::time(&reader),
             log_format: reader.or("LOG_FORMAT", Format::Plain),

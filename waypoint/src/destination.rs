@@ -70,10 +70,10 @@ fn is_ours(me: &Me, view: &View, workload: &Workload) -> bool {
     let waypoint = workload.waypoint.as_ref().map(|w| &w.destination);
     match waypoint {
         None => false,
-        Some(GatewayDestination::Hostname(key)) => *key == me.service,
+        Some(GatewayDestination::Hostname(key)) => me.is_behind(&view.mesh, key),
         Some(GatewayDestination::Address(address)) => {
             let service = view.mesh.service_at(address, &me.namespace);
-            service.is_some_and(|s| s.key == me.service)
+            service.is_some_and(|s| me.is_behind(&view.mesh, &s.key))
         }
     }
 }

@@ -11,6 +11,7 @@ use ambit_model::route::Router;
 use ambit_model::service::Service;
 use ambit_model::workload::Workload;
 use ambit_telemetry::labels::{DestinationService, Peer};
+use http::HeaderValue;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,6 +23,8 @@ pub(crate) struct Downstream {
     pub(crate) worker: Rc<Worker>,
     /// Who the client proved to be; `None` where nobody asked, on a plaintext listener.
     pub(crate) identity: Option<SpiffeId>,
+    /// The same as applications are told.
+    pub(crate) certificate: Option<HeaderValue>,
     /// Where it is.
     pub(crate) client: SocketAddr,
     /// Labels of the source: the client, or this gateway for what comes from outside the mesh.

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 
 fn proxy() -> anyhow::Result<()> {
     let config = Config::from_env(&ProcessEnv).context("settings")?;
+    config.compliance.enforce();
     app::run(config).context("waypoint")
 }
 

@@ -24,8 +24,10 @@ pub struct Metrics {
     traffic: TrafficMetrics,
     mirrors_skipped: Counter,
     refused: Family<RefusedLabels, Counter>,
-    malformed: Family<MalformedLabels, Counter>,
+    malformed: Family<ReasonLabels, Counter>,
     on_trial: Family<TrialLabels, Counter>,
+    names: Family<NameLabels, Counter>,
+    addresses: Family<ReasonLabels, Counter>,
     xds: XdsMetrics,
     /// `ambit_xds_resources_refused_total`.
     xds_refused: Counter,
@@ -43,9 +45,13 @@ pub struct Series {
     /// `ambit_connections_refused_total{direction,reason}`: tunnels and streams that never came to be.
     refused: Family<RefusedLabels, Counter>,
     /// `ambit_malformed_requests_total{reason}`.
-    malformed: Family<MalformedLabels, Counter>,
+    malformed: Family<ReasonLabels, Counter>,
     /// `ambit_policies_on_trial_total{policy,action,matched}`.
     on_trial: Family<TrialLabels, Counter>,
+    /// `ambit_dynamic_dns_lookups_total{result}`.
+    names: Family<NameLabels, Counter>,
+    /// `ambit_dynamic_dns_refused_total{reason}`.
+    addresses: Family<ReasonLabels, Counter>,
 }
 
 /// Why and which way, as the node proxy counts them.
@@ -57,8 +63,14 @@ struct RefusedLabels {
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MalformedLabels {
+struct ReasonLabels {
     reason: &'static str,
+}
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NameLabels {
+    result: &'static str,
 }
 
 /// What a policy on trial said.
@@ -94,9 +106,17 @@ impl Series {
 
     /// A request or a connection broke HTTP or a limit.
     pub fn malformed(&self, reason: &'static str) {
-        self.malformed
-            .get_or_create(&MalformedLabels { reason })
-            .inc();
+        self.malformed.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Nameservers were asked for a host below a wildcard, or should have been.
+    pub fn name_asked(&self, result: &'static str) {
+        self.names.get_or_create(&NameLabels { result }).inc();
+    }
+
+    /// A host of a request led to an address that must not be dialled for it.
+    pub fn address_refused(&self, reason: &'static str) {
+        self.addresses.get_or_create(&ReasonLabels { reason }).inc();
     }
 }
 
@@ -123,6 +143,12 @@ impl Metrics {
         let on_trial = Family::default();
         let help = "Evaluations of policies with istio.io/dry-run, which decide nothing";
         registry.register("ambit_policies_on_trial", help, on_trial.clone());
+        let names = Family::default();
+        let help = "Questions for names below wildcards, by what became of them";
+        registry.register("ambit_dynamic_dns_lookups", help, names.clone());
+        let addresses = Family::default();
+        let help = "Requests whose host led to an address that must not be dialled for them";
+        registry.register("ambit_dynamic_dns_refused", help, addresses.clone());
         Self {
             requests: RequestMetrics::register(registry, IDLE),
             traffic: TrafficMetrics::register(registry, IDLE),
@@ -130,6 +156,8 @@ impl Metrics {
             refused,
             malformed,
             on_trial,
+            names,
+            addresses,
             xds: XdsMetrics::register(registry),
             xds_refused,
         }
@@ -154,6 +182,8 @@ impl Metrics {
             refused: self.refused.clone(),
             malformed: self.malformed.clone(),
             on_trial: self.on_trial.clone(),
+            names: self.names.clone(),
+            addresses: self.addresses.clone(),
         }
     }
 }

@@ -111,14 +111,15 @@ async fn resolve(name: &str) -> Result<Arc<[IpAddr]>, String> {
     let Some(first) = all.first().copied() else {
         return Err("it has no address".to_owned());
     };
-    // The resolver puts addresses that can be reached from here first.
-    let mut same: Vec<IpAddr> = all
-        .into_iter()
-        .filter(|ip| ip.is_ipv4() == first.is_ipv4())
-        .collect();
-    same.sort();
-    same.dedup();
-    Ok(same.into())
+    Ok(ordered(all, first.is_ipv4()).into())
+}
+
+/// The resolver puts addresses that can be reached from here first: their family comes first. The rest of its
+/// order may differ from one answer to the next.
+fn ordered(mut all: Vec<IpAddr>, v4_first: bool) -> Vec<IpAddr> {
+    all.sort_by_key(|ip| (ip.is_ipv4() != v4_first, *ip));
+    all.dedup();
+    all
 }
 
 fn publish(names: &Names, followed: &BTreeMap<Arc<str>, Followed>) {

@@ -2,6 +2,10 @@
 //! In: a [`Failure`] of any layer. Out: status, response flags, details, body and blame, in one
 //! exhaustive match. Flags, details and texts are Envoy's: users search for them.
 
+mod unnamed;
+
+pub(crate) use unnamed::{Barred, Unnamed};
+
 use http::StatusCode;
 
 /// Why a request got no answer from an upstream.
@@ -19,6 +23,8 @@ pub(crate) enum Failure {
     NoDestination,
     /// No endpoint can take it.
     NoHealthyUpstream,
+    /// Its host leads nowhere.
+    Unnamed(Unnamed),
     /// No connection to the endpoint.
     Connect(ConnectFailure),
     /// The connection broke before response headers.
@@ -148,6 +154,10 @@ impl Failure {
                 "no healthy upstream",
                 Upstream,
             ),
+            Self::Unnamed(unnamed) => {
+                let (flags, details, body) = unnamed.said();
+                (503, flags, details, body, Upstream)
+            }
             Self::Connect(failure) => {
                 let (details, body, blame) = failure.said();
                 (503, last("UF", "UF,URX"), details, body, blame)
@@ -268,6 +278,14 @@ mod tests {
             (Failure::InvalidBackend, 500, "NC", "NC"),
             (Failure::NoDestination, 500, "NR", "NR"),
             (Failure::NoHealthyUpstream, 503, "UH", "UH"),
+            (Failure::Unnamed(Unnamed::Unresolved), 503, "DF", "DF"),
+            (Failure::Unnamed(Unnamed::Overflow), 503, "UO", "UO"),
+            (
+                Failure::Unnamed(Unnamed::Barred(Barred::Own)),
+                503,
+                "UH",
+                "UH",
+            ),
             (Failure::Connect(ConnectFailure::Dial), 503, "UF", "UF,URX"),
             (Failure::Connect(ConnectFailure::Tls), 503, "UF", "UF,URX"),
             (

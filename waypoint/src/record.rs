@@ -155,6 +155,14 @@ impl Record {
         facts.endpoint = Some(target.clone());
     }
 
+    /// Which of several addresses it was.
+    pub(crate) fn reached(&self, peer: Option<SocketAddr>) {
+        let mut facts = self.facts.borrow_mut();
+        if let (Some(peer), Some(target)) = (peer, &mut facts.endpoint) {
+            target.address = peer;
+        }
+    }
+
     /// Flags and details.
     pub(crate) fn say(&self, flags: &'static str, details: &'static str) {
         let mut facts = self.facts.borrow_mut();

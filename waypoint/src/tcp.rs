@@ -10,7 +10,7 @@ use crate::outcome::{Failure, NO_FLAGS};
 use crate::record::access_line::{self, Ended};
 use crate::stream_io::HboneIo;
 use crate::upstream::connect::{Connection, connect};
-use crate::upstream::endpoints::{self, Target};
+use crate::upstream::endpoints::{self, Target, Wish};
 use ambit_model::ids::ClusterName;
 use ambit_net::relay::{self, Counters, RelayEnd};
 use ambit_routing::http::select;
@@ -100,7 +100,11 @@ async fn reach(downstream: &Downstream) -> Result<Reached, (Option<Target>, Fail
     let mut tried = SmallVec::<[_; TRIES]>::new();
     let mut last = None;
     loop {
-        let to = (&cluster, downstream.dialled());
+        let wish = Wish {
+            dialled: downstream.dialled(),
+            named: None,
+        };
+        let to = (&cluster, wish);
         let (target, active) = endpoints::choose(&worker.upstreams, to, &tried)
             .map_err(|failure| (last.take(), failure))?;
         match connect(&worker.upstreams, &target, Some(downstream.client)).await {

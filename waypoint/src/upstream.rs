@@ -1,15 +1,18 @@
 //! From a cluster to an answer: which endpoint, over which connection.
 //! In: a cluster name and a request. Out: a response, or a typed reason.
-//! Owns, per worker: connections to endpoints, what each of them is doing, random numbers.
+//! Owns, per worker: connections to endpoints, what each of them is doing, what names of requests resolve to,
+//! random numbers.
 //! Never here: routes, retries, what is said to the client.
 
 mod again;
 pub(crate) mod balance;
+pub(crate) mod by_host;
 pub(crate) mod connect;
 mod dialled;
 pub(crate) mod direct;
 pub(crate) mod endpoints;
 pub(crate) mod pool;
+mod race;
 
 use crate::me::Me;
 use crate::state::State;
@@ -32,6 +35,8 @@ pub(crate) struct Upstreams {
     http: Rc<HttpPool>,
     balance: RefCell<Balance>,
     rng: RefCell<StdRng>,
+    /// What hosts of requests resolve to.
+    names: by_host::Names,
 }
 
 impl Upstreams {
@@ -44,6 +49,7 @@ impl Upstreams {
             http: Rc::default(),
             balance: RefCell::default(),
             rng: RefCell::new(StdRng::seed_from_u64(seed)),
+            names: by_host::Names::of_system(),
         })
     }
 

@@ -9,7 +9,7 @@ use crate::me::Me;
 use crate::metrics::Series;
 use crate::state::State;
 use crate::upstream::Upstreams;
-use ambit_identity::{Lease, Svid};
+use ambit_identity::{Lease, SecretStore, Svid};
 use ambit_runtime::drain;
 use ambit_runtime::readiness::Gate;
 use ambit_telemetry::access_log::AccessLog;
@@ -30,6 +30,8 @@ pub struct Parts {
     pub state: State,
     /// Our certificate.
     pub lease: Lease,
+    /// Whose certificates are revoked.
+    pub secrets: SecretStore,
     /// Our series.
     pub series: Series,
     /// Access lines.
@@ -51,6 +53,7 @@ pub(crate) struct Worker {
     pub(crate) me: Arc<Me>,
     pub(crate) limits: Limits,
     pub(crate) state: State,
+    pub(crate) secrets: SecretStore,
     pub(crate) series: Series,
     pub(crate) access_log: AccessLog,
     pub(crate) drain: drain::Watch,
@@ -66,6 +69,7 @@ impl Worker {
             me,
             limits: parts.limits,
             state,
+            secrets: parts.secrets,
             series: parts.series,
             access_log: parts.access_log,
             drain: parts.drain,

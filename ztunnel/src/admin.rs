@@ -112,7 +112,6 @@ fn explained(shared: &Shared, request: &Request) -> Reply {
         pod: param("pod"),
         to: param("to"),
         domain: &shared.config.node.cluster_domain,
-        network: &shared.config.node.network,
     };
     match explain::explain(&shared.state.load(), &question) {
         Ok(answer) => json(&answer),

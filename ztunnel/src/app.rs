@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::state::writer::Writer;
 use crate::thread::{self, WorkerHandle};
 use crate::worker::Shared;
+use ambit_api::metric_names as names;
 use ambit_identity::store::StoreConfig;
 use ambit_identity::{CaClient, CaClientConfig, SecretStore};
 use ambit_runtime::drain::{self, Trigger, Watch};
@@ -77,6 +78,10 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
     let mut tasks = TaskGroup::new("control");
     let state = State::new(ambit_model::Snapshot::default());
     let secrets = fetch_certificates(&config, &mut tasks);
+    let asked = secrets.clone();
+    let help = "Peers refused because a certificate of theirs is revoked";
+    let name = (names::PEERS_REVOKED, help);
+    ambit_runtime::metrics::counter(&mut registry, name, move || asked.peers_revoked());
     let refused = metrics.xds_refused.clone();
     let writer = Writer::new(state.clone(), readiness.gate("state"), refused);
     follow_controller(&config, writer, &xds_metrics, &mut tasks);
@@ -163,7 +168,10 @@ async fn after(first: Option<impl Future<Output = bool>>, then: impl Future<Outp
 }
 
 fn fetch_certificates(config: &Config, tasks: &mut TaskGroup) -> SecretStore {
-    let authority = CaClientConfig::node_proxy(control::ca_server(config), control::token(config));
+    let authority = CaClientConfig {
+        revoked: config.revoked.clone(),
+        ..CaClientConfig::node_proxy(control::ca_server(config), control::token(config))
+    };
     let settings = StoreConfig {
         validity: config.secret_ttl,
         ..StoreConfig::default()

@@ -13,6 +13,7 @@ pub use unheeded::Unheeded;
 
 use ambit_hbone::io::Settings;
 use ambit_net::socket::{Keepalive, any_address};
+use ambit_identity::Compliance;
 use ambit_runtime::drain;
 use ambit_runtime::env::{Env, Mistakes, Reader};
 use ambit_telemetry::logging::Format;
@@ -33,8 +34,12 @@ pub struct Config {
     pub ca: ControlEndpoint,
     /// Credential for both.
     pub token: Token,
+    /// Lists of revoked certificates (`CRL_PATH`); a file that is not there is no list.
+    pub revoked: Option<PathBuf>,
     /// Validity asked of the authority.
     pub secret_ttl: Duration,
+    /// Which key exchanges handshakes may use (`COMPLIANCE_POLICY`).
+    pub compliance: Compliance,
     /// Sizes and deadlines of HBONE tunnels.
     pub tunnel: Settings,
     /// Keep-alive of accepted and dialled sockets; `None` is off.
@@ -142,8 +147,10 @@ impl Config {
             xds: endpoint::xds(env, &reader),
             ca: endpoint::ca(&reader),
             token: endpoint::token(&reader),
+            revoked: reader.text("CRL_PATH").map(PathBuf::from),
             node,
             secret_ttl: reader.duration("SECRET_TTL", Duration::from_secs(24 * 3600)),
+            compliance: reader.or("COMPLIANCE_POLICY", Compliance::default()),
             tunnel: tunnel(&reader),
             keepalive: keepalive(&reader),
             packet_mark: reader.or("PACKET_MARK", UPSTREAM_MARK),
@@ -196,10 +203,6 @@ fn refuse_unsupported(reader: &Reader<'_>) {
         }
     }
     let unset_only = [
-        (
-            "CRL_PATH",
-            "certificate revocation lists are not supported yet",
-        ),
         ("LOCAL_XDS_PATH", "static state is not supported"),
         ("LOCAL_XDS", "static state is not supported"),
     ];
@@ -210,13 +213,6 @@ fn refuse_unsupported(reader: &Reader<'_>) {
     }
     if let Some(mode) = reader.text("PROXY_MODE").filter(|m| m != "shared") {
         reader.reject("PROXY_MODE", Some(mode), "only `shared` is supported");
-    }
-    if let Some(policy) = reader.text("COMPLIANCE_POLICY") {
-        reader.reject(
-            "COMPLIANCE_POLICY",
-            Some(policy),
-            "compliance policies are not supported yet",
-        );
     }
     if !reader.flag("ENABLE_PROXY", true) {
         reader.reject(

@@ -38,6 +38,7 @@ fn proxy() -> anyhow::Result<()> {
         .filter_map(|(name, _)| name.into_string().ok())
         .collect();
     let config = Config::from_names(&ProcessEnv, &names).context("settings")?;
+    config.compliance.enforce();
     app::run(config).context("ztunnel")
 }
 

@@ -16,7 +16,7 @@ use crate::relayed;
 use crate::sockets::{DIAL_DEADLINE, captured_for, reset};
 use crate::tunnels;
 use crate::worker::Worker;
-use ambit_model::ids::{Generation, NetworkId};
+use ambit_model::ids::Generation;
 use ambit_net::relay::TcpEndpoint;
 use ambit_net::socket::DialSpec;
 use ambit_routing::connection::outbound::{
@@ -106,7 +106,8 @@ impl Outgoing {
 
     /// Decides, fetching what the decision lacks at most once per hostname.
     async fn decide(&self, own: &Own) -> Result<Decision, Failure> {
-        let network = NetworkId::from(self.worker.shared.config.node.network.as_str());
+        // Of the pod, as the controller says: by another one nothing would be found, and passed by as foreign.
+        let network = own.workload.network.clone();
         let mut conn = CapturedConn::new(own.workload.clone(), network, self.original_dst);
         loop {
             let decided = decide(&own.snapshot, &conn, &mut rand::rng());
@@ -161,7 +162,7 @@ impl Outgoing {
                     peer: upstream.address,
                     expected,
                     authority,
-                    client: self.facts.source,
+                    client: as_the_pod(self.facts.source, &own.workload.addresses),
                     service: upstream.service.as_ref().map(|s| &*s.key.hostname),
                 };
                 let opened = self.worker.tunnels.open(&svid, request).await?;
@@ -192,8 +193,42 @@ impl Outgoing {
     }
 }
 
+/// A virtual machine or container inside the pod has an address of its own, which means nothing
+/// outside: to peers and their policies it is the pod.
+fn as_the_pod(source: SocketAddr, own: &[IpAddr]) -> SocketAddr {
+    if own.contains(&source.ip()) {
+        return source;
+    }
+    let alike = own.iter().find(|ip| ip.is_ipv4() == source.is_ipv4());
+    let ip = alike.or(own.first()).copied();
+    SocketAddr::new(ip.unwrap_or(source.ip()), source.port())
+}
+
 /// TCP queries to a nameserver the agent indexes are answered here, as UDP ones are.
 fn nameserver(worker: &Worker, to: SocketAddr) -> Option<IpAddr> {
     let dns = &worker.shared.config.dns;
     (dns.enabled && to.port() == 53 && dns.nameservers.contains(&to.ip())).then_some(to.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_the_pod;
+    use std::net::IpAddr;
+
+    #[test]
+    fn what_comes_from_inside_the_pod_comes_from_the_pod() {
+        let ips =
+            |all: &[&str]| -> Vec<IpAddr> { all.iter().map(|ip| ip.parse().unwrap()).collect() };
+        let both = ["fd00::2", "10.0.0.2"];
+        for (source, own, seen) in [
+            ("10.0.0.2:40000", &both[..], "10.0.0.2:40000"),
+            ("172.17.0.2:40000", &both, "10.0.0.2:40000"),
+            ("[fd99::2]:40000", &both, "[fd00::2]:40000"),
+            ("172.17.0.2:40000", &both[..1], "[fd00::2]:40000"),
+            ("172.17.0.2:40000", &[], "172.17.0.2:40000"),
+        ] {
+            let found = as_the_pod(source.parse().unwrap(), &ips(own));
+            assert_eq!(found.to_string(), seen, "{source} of {own:?}");
+        }
+    }
 }

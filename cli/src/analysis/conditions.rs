@@ -14,6 +14,9 @@ const FINE: [&str; 3] = [
     "istio.io/VisibilityApplied",
 ];
 
+/// Conditions for which `True` is what stands in the way.
+const MISSING: [&str; 1] = ["istio.io/WaypointMissing"];
+
 pub(super) fn check(world: &World, found: &mut Vec<Finding>) {
     for (key, object) in world.objects() {
         let mut conditions = Vec::new();
@@ -70,7 +73,11 @@ fn of_parents(status: Option<&Value>, out: &mut Vec<(String, Value)>) {
 fn negative(key: &ObjectKey, path: &str, condition: &Value) -> Option<Finding> {
     let text = |key: &str| condition[key].as_str().unwrap_or_default();
     let kind = text("type");
-    if text("status") != "False" || FINE.contains(&kind) {
+    let status = match MISSING.contains(&kind) {
+        true => "True",
+        false => "False",
+    };
+    if text("status") != status || FINE.contains(&kind) {
         return None;
     }
     let said = format!(

@@ -137,7 +137,7 @@ fn captured(world: &World, key: &ObjectKey, pod: &Pod, found: &mut Vec<Finding>)
     };
     let runs = pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
     let host = pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
-    let gateway = label(labels::GATEWAY_NAME).is_some();
+    let gateway = label(labels::GATEWAY_NAME).is_some() && label(labels::MANAGED).is_some();
     if !asked || !runs || host || gateway || SYSTEM.contains(&&*key.namespace) {
         return;
     }

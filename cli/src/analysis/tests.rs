@@ -317,6 +317,18 @@ fn statuses_that_say_no_are_told() {
             .message
             .ends_with("type=Programmed, reason=R, message=m")
     );
+    let missing = |status: &str| {
+        let entry = json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+            "metadata": {"name": "e", "namespace": "shop"},
+            "spec": {"hosts": ["*.x.org"], "resolution": "DYNAMIC_DNS",
+                "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
+            "status": {"conditions": [condition("istio.io/WaypointMissing", status)]},
+        });
+        let objects = [Arc::new(Object::parse(entry).unwrap())];
+        analyze(&World::new(objects, "istio-system")).len()
+    };
+    assert_eq!((missing("True"), missing("False")), (1, 0));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) struct MeshPod {
 const ROLES: [(&str, &str, u16, u16); 3] = [
     (
         "controller",
-        "app=ambit-controller",
+        "app.kubernetes.io/name=ambit-controller",
         ports::CONTROL_METRICS,
         ports::CONTROL_METRICS,
     ),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::choice::{Choice, Chosen};
 use crate::cluster::{Chosen as ChosenCluster, Cluster};
@@ -47,7 +48,8 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
     ));
     rollout::refuse_terminating(&cluster, namespace).await?;
     rollout::refuse_helm(&cluster, &chosen.components).await?;
-    let former = rollout::read(&cluster, namespace).await?;
+    let revision = chosen.settings.revision().unwrap_or_default();
+    let former = rollout::read(&cluster, namespace, revision).await?;
     let surplus = surplus(&cluster, &chosen, former.as_ref()).await?;
     rollout::definitions(&cluster, &chosen.definitions, args.dry_run).await?;
     if args.dry_run {
@@ -56,6 +58,7 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
     let record = match former {
         Some(former) => former.followed_by(Installed::of(&chosen)?),
         None => Record {
+            revision: revision.to_owned(),
             current: Installed::of(&chosen)?,
             ..Record::default()
         },
@@ -87,7 +90,7 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
     Ok(Verdict::Fine)
 }
 
-/// What is there of the installation before and not chosen now.
+/// What is there of the installation before and not chosen now, nor installed with another revision.
 ///
 /// # Errors
 /// If the server does not answer.
@@ -97,8 +100,27 @@ pub(crate) async fn surplus(
     former: Option<&Record>,
 ) -> Result<Surplus> {
     let objects = former.map_or_else(|| Ok(Vec::new()), |record| record.current.objects())?;
-    let keep: Vec<_> = chosen.objects().collect();
-    rollout::surplus(cluster, chosen.settings.namespace(), &objects, &keep).await
+    let namespace = chosen.settings.namespace();
+    let revision = chosen.settings.revision().unwrap_or_default();
+    let others = elsewhere(cluster, namespace, revision).await?;
+    let keep: Vec<_> = chosen.objects().chain(&others).collect();
+    rollout::surplus(cluster, namespace, &objects, &keep).await
+}
+
+/// Objects that are installed with other revisions.
+///
+/// # Errors
+/// If the server does not answer, or a record is broken.
+pub(crate) async fn elsewhere(
+    cluster: &Cluster,
+    namespace: &str,
+    revision: &str,
+) -> Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    for record in rollout::others(cluster, namespace, revision).await? {
+        objects.extend(record.objects()?);
+    }
+    Ok(objects)
 }
 
 async fn dry_run(cluster: &Cluster, chosen: &Chosen, surplus: &Surplus) -> Result<Verdict> {

@@ -142,21 +142,21 @@ async fn replica(process: &Process) -> Result<(BTreeMap<String, Value>, Value)> 
 impl Controller {
     /// A waypoint is known by its pod, `<name>.<namespace>`, a node proxy by that or, where it does not
     /// say it, by its node.
-    fn has_stream_of(&self, process: &Process, others: &[&str]) -> bool {
-        self.streams
-            .iter()
-            .any(|(proxy, stream)| match process.role.as_str() {
-                "ztunnel" => {
-                    let name = proxy.split('.').next().unwrap_or(proxy);
-                    let node = stream.get("node").and_then(Value::as_str);
-                    let here = node.is_some() && node == process.node.as_deref();
-                    here && (name == process.name || !others.contains(&name))
-                }
-                _ => process
-                    .name
-                    .split_once('/')
-                    .is_some_and(|(namespace, name)| *proxy == format!("{name}.{namespace}")),
-            })
+    fn stream_of(&self, process: &Process, others: &[&str]) -> Option<&Value> {
+        let mut all = self.streams.iter();
+        let found = all.find(|(proxy, stream)| match process.role.as_str() {
+            "ztunnel" => {
+                let name = proxy.split('.').next().unwrap_or(proxy);
+                let node = stream.get("node").and_then(Value::as_str);
+                let here = node.is_some() && node == process.node.as_deref();
+                here && (name == process.name || !others.contains(&name))
+            }
+            _ => process
+                .name
+                .split_once('/')
+                .is_some_and(|(namespace, name)| **proxy == format!("{name}.{namespace}")),
+        });
+        found.map(|(_, stream)| stream)
     }
 }
 
@@ -183,12 +183,19 @@ async fn proxy(process: &Process, controller: &Controller, others: &[&str]) -> P
         Value::Object(map) => map.len(),
         _ => 0,
     };
-    let stream = controller.has_stream_of(process, others);
+    let stream = controller.stream_of(process, others);
+    let other_network = stream.and_then(|s| s["other_network"].as_str());
     let (state, well) = match (error, controller.answers, stream) {
         (Some(e), ..) => (format!("did not answer: {e}"), false),
         (None, false, _) => ("works from memory".to_owned(), true),
-        (None, true, true) => ("in sync".to_owned(), true),
-        (None, true, false) => ("no stream to the controller".to_owned(), false),
+        (None, true, Some(_)) => match other_network {
+            None => ("in sync".to_owned(), true),
+            Some(network) => (
+                format!("in sync, of network `{network}`, which is not the cluster's"),
+                false,
+            ),
+        },
+        (None, true, None) => ("no stream to the controller".to_owned(), false),
     };
     Proxy {
         name: process.name.clone(),
@@ -342,11 +349,11 @@ mod tests {
         };
         let has = |name: &str| {
             let process = Process::for_test(name, "ztunnel", "n1");
-            controller.has_stream_of(&process, &["ztunnel-a", "ztunnel-b"])
+            controller.stream_of(&process, &["ztunnel-a", "ztunnel-b"]).is_some()
         };
         assert!(has("ztunnel-a") && !has("ztunnel-b"));
         // In a lab the process is called otherwise than the proxy.
         let process = Process::for_test("ztunnel-n1", "ztunnel", "n1");
-        assert!(controller.has_stream_of(&process, &["ztunnel-n1"]));
+        assert!(controller.stream_of(&process, &["ztunnel-n1"]).is_some());
     }
 }

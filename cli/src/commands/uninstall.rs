@@ -2,17 +2,21 @@
 //! First the webhook, so that nothing is refused by what is gone; then the agents, which restore their
 //! nodes while the proxies still serve; then the proxies; then the rest.
 
+mod revision;
+
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
+use ambit_api::labels;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::choice::Choice;
 use crate::cluster::{Chosen as ChosenCluster, Cluster, Workload, name_of};
-use crate::install::{AMBIT, PART_OF, definitions};
+use crate::install::{AMBIT, DEFAULT_REVISION, PART_OF, definitions};
 use crate::output::{self, Verdict};
-use crate::rollout::{self, RECORD};
+use crate::rollout;
 
 /// Options of `ambit uninstall`.
 #[derive(clap::Args)]
@@ -20,6 +24,9 @@ pub(crate) struct Args {
     /// Also the kinds with all their objects, the certificate authority and the namespace
     #[arg(long)]
     purge: bool,
+    /// Only the controller of this revision, and what no other one needs
+    #[arg(short, long, value_name = "NAME", conflicts_with = "purge")]
+    revision: Option<String>,
     /// Do not ask
     #[arg(short = 'y', long, visible_alias = "skip-confirmation")]
     yes: bool,
@@ -34,6 +41,9 @@ pub(crate) struct Args {
 /// What the server refuses; pods that do not go.
 pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> Result<Verdict> {
     let cluster = place.connect().await?;
+    if let Some(revision) = args.revision.as_deref().filter(|r| *r != DEFAULT_REVISION) {
+        return revision::run(args, &cluster, namespace, revision).await;
+    }
     let objects = installed(namespace)?;
     if let Some(release) = cluster.helm_release(Workload::all(&objects)).await? {
         bail!("this mesh belongs to the helm release {release}; remove it with helm uninstall");
@@ -43,7 +53,7 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
         cluster: &cluster,
         count: 0,
     };
-    let former = recorded(&cluster, namespace).await;
+    let (revisions, former) = recorded(&cluster, namespace).await;
     for webhook in of_kind(&objects, "ValidatingWebhookConfiguration") {
         gone.delete(webhook).await?;
     }
@@ -71,19 +81,22 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
         .list("v1", "ConfigMap", None, "istio.io/config=true")
         .await?
     {
-        if map["metadata"]["name"] == "istio-ca-root-cert" {
+        let name = map["metadata"]["name"].as_str().unwrap_or_default();
+        if ["istio-ca-root-cert", "istio-ca-crl"].contains(&name) {
             gone.delete(&map).await?;
         }
     }
-    gone.delete(&key("v1", "ConfigMap", namespace, RECORD))
-        .await?;
-    gone.delete(&key(
-        "coordination.k8s.io/v1",
-        "Lease",
-        namespace,
-        "ambit-controller-leader",
-    ))
-    .await?;
+    for revision in &revisions {
+        gone.delete(&rollout::key(namespace, revision)).await?;
+        gone.delete(&revision::lease(namespace, revision)).await?;
+    }
+    for mut tag in cluster
+        .list("v1", "Service", Some(namespace), labels::TAG)
+        .await?
+    {
+        (tag["apiVersion"], tag["kind"]) = ("v1".into(), "Service".into());
+        gone.delete(&tag).await?;
+    }
     if args.purge {
         purge(&mut gone, namespace, args.timeout).await?;
     }
@@ -104,8 +117,12 @@ fn confirm(args: &Args, cluster: &Cluster, namespace: &str) -> Result<()> {
     } else {
         ""
     };
+    let what = match &args.revision {
+        Some(revision) => format!("revision {revision} of the mesh"),
+        None => "the mesh".to_owned(),
+    };
     let question = format!(
-        "Remove the mesh in {namespace} of {}{more}? Type `yes`: ",
+        "Remove {what} in {namespace} of {}{more}? Type `yes`: ",
         cluster.server
     );
     output::text(&question);
@@ -119,15 +136,27 @@ fn confirm(args: &Args, cluster: &Cluster, namespace: &str) -> Result<()> {
 }
 
 /// What was installed, as far as it was recorded: a mesh goes without a record, too.
-async fn recorded(cluster: &Cluster, namespace: &str) -> Vec<Value> {
-    let record = rollout::read(cluster, namespace).await;
-    let objects = record.and_then(|record| record.unwrap_or_default().current.objects());
-    objects.unwrap_or_else(|error| {
+async fn recorded(cluster: &Cluster, namespace: &str) -> (BTreeSet<String>, Vec<Value>) {
+    let mut revisions = BTreeSet::from([String::new()]);
+    let records = async {
+        let mut objects = Vec::new();
+        let own = rollout::read(cluster, namespace, "").await?;
+        for record in own
+            .into_iter()
+            .chain(rollout::others(cluster, namespace, "").await?)
+        {
+            objects.extend(record.objects()?);
+            revisions.insert(record.revision);
+        }
+        anyhow::Ok(objects)
+    };
+    let objects = records.await.unwrap_or_else(|error| {
         output::note(format_args!(
             "the record of the installation is not used: {error:#}"
         ));
         Vec::new()
-    })
+    });
+    (revisions, objects)
 }
 
 /// Everything any profile installs.

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::choice::{Choice, Chosen};
 use crate::cluster::{Cluster, Workload, progress};
+use crate::install::DEFAULT_REVISION;
 use crate::output::{self, Verdict};
 use crate::rollout::{self, Installed, Record};
 use crate::target::{self, Place};
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// How long the first node is watched before the others follow
     #[arg(long, default_value = "15s", value_parser = crate::duration::parse, value_name = "DURATION")]
     observe: Duration,
+    /// The installation of this revision
+    #[arg(long, value_name = "NAME")]
+    revision: Option<String>,
     /// Go back to what was there before the last upgrade or installation
     #[arg(long, conflicts_with_all = ["canary_node", "skip_canary", "profile", "sets", "files"])]
     rollback: bool,
@@ -56,6 +60,14 @@ pub(crate) struct Args {
     readiness_timeout: Duration,
 }
 
+impl Args {
+    /// Empty for the default one.
+    fn revision(&self) -> &str {
+        let given = self.revision.as_deref();
+        given.filter(|name| *name != DEFAULT_REVISION).unwrap_or_default()
+    }
+}
+
 /// Upgrades, or goes back. [`Verdict::Wrong`] if the first node is not well: the others are as before.
 ///
 /// # Errors
@@ -63,7 +75,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, place: &Place) -> Result<Verdict> {
     let cluster = place.cluster.connect().await?;
     let namespace = place.namespace.as_str();
-    let record = rollout::read(&cluster, namespace).await?.with_context(|| {
+    let record = rollout::read(&cluster, namespace, args.revision()).await?.with_context(|| {
         format!(
             "there is no installation of this command in {namespace}; `ambit install` makes one"
         )

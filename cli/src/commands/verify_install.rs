@@ -14,6 +14,21 @@ use crate::rollout;
 pub(crate) struct Args {
     #[command(flatten)]
     choice: Choice,
+    /// The installation of this revision
+    #[arg(short, long, value_name = "NAME")]
+    revision: Option<String>,
+}
+
+impl Args {
+    /// The default choice of the revision.
+    fn of_revision(&self, namespace: &str) -> Choice {
+        let mut choice = self.choice.clone();
+        let revision = self.revision.iter();
+        choice
+            .sets
+            .extend(revision.map(|name| format!("revision={name}")));
+        choice.within(namespace)
+    }
 }
 
 /// One object.
@@ -37,7 +52,12 @@ pub(crate) async fn run(
     let given = args.choice.profile.is_some()
         || !args.choice.sets.is_empty()
         || !args.choice.files.is_empty();
-    let record = rollout::read(&cluster, namespace).await?;
+    let asked = match given {
+        true => args.choice.clone().within(namespace).resolve()?,
+        false => args.of_revision(namespace).resolve()?,
+    };
+    let revision = asked.settings.revision().unwrap_or_default();
+    let record = rollout::read(&cluster, namespace, revision).await?;
     if record.as_ref().is_some_and(|r| r.pending.is_some()) {
         output::note(
             "an upgrade is under way: `ambit upgrade` goes on, `ambit upgrade --rollback` goes back",
@@ -49,7 +69,7 @@ pub(crate) async fn run(
             output::note(format_args!(
                 "no record of an installation in {namespace}: comparing with the default profile"
             ));
-            args.choice.clone()
+            args.of_revision(namespace)
         }
         (true, _) => args.choice.clone(),
     };

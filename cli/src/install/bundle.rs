@@ -15,6 +15,8 @@ pub(crate) struct Bundle {
     pub(crate) profiles: BTreeMap<String, Profile>,
     /// Objects by component, in the order they are installed in
     components: Map<String, Value>,
+    /// The same of another revision than the default one, where they differ
+    revised: Map<String, Value>,
 }
 
 /// One thing that can be set.
@@ -71,9 +73,12 @@ impl Bundle {
             .flatten()
     }
 
-    /// Components with their objects, in the order they are installed in.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&str, &[Value])> {
-        self.components.iter().map(|(name, objects)| {
+    /// Components with their objects, in the order they are installed in; `revised`: those of another
+    /// revision than the default one.
+    pub(super) fn parts(&self, revised: bool) -> impl Iterator<Item = (&str, &[Value])> {
+        self.components.iter().map(move |(name, objects)| {
+            let other = self.revised.get(name).filter(|_| revised);
+            let objects = other.unwrap_or(objects);
             (
                 name.as_str(),
                 objects.as_array().map_or(&[][..], Vec::as_slice),

@@ -33,7 +33,7 @@ impl Component {
 /// A mark that no setting has.
 pub(crate) fn render(bundle: &Bundle, settings: &Settings) -> Result<Vec<Component>> {
     bundle
-        .parts()
+        .parts(settings.revision().is_some())
         .filter(|(name, _)| settings.is_on(name))
         .map(|(name, objects)| {
             let mut objects = objects.to_vec();
@@ -219,6 +219,30 @@ mod tests {
         let nameservers = json!({"name": "AMBIT_NAMESERVERS", "value": "10.0.0.10"});
         assert!(env.unwrap().as_array().unwrap().contains(&nameservers));
         assert!(!format!("{all:?}").contains("${"), "no mark is left");
+    }
+
+    #[test]
+    fn another_revision_has_a_controller_of_its_own() {
+        let names = |sets: &[&str]| {
+            let all = render(&Bundle::embedded(), &settings("minimal", sets)).unwrap();
+            let of = all.iter().filter(|c| c.name == "controller");
+            let objects: Vec<Value> = of.flat_map(|c| c.objects.clone()).collect();
+            objects
+                .iter()
+                .map(|o| o["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (default, canary) = (names(&[]), names(&["revision=canary"]));
+        assert_eq!(default.len(), canary.len());
+        for (plain, other) in default.iter().zip(&canary) {
+            assert_ne!(plain, other);
+            assert!(other.contains("-canary"), "{other}");
+        }
+        assert_eq!(names(&["revision=default"]), default);
+        let all = render(&Bundle::embedded(), &settings("default", &["revision=canary"])).unwrap();
+        let text = format!("{all:?}");
+        assert!(text.contains("https://istiod-canary.istio-system.svc:15012"));
+        assert!(!text.contains("${"), "no mark is left");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::bundle::{Bundle, Profile};
 /// The namespace of the mesh.
 pub(crate) const NAMESPACE: &str = "istio-system";
 
+/// The revision that has no name of its own.
+pub(crate) const DEFAULT_REVISION: &str = "default";
+
 /// Every setting with its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -67,6 +70,12 @@ impl Settings {
         self.get("namespace")
             .and_then(Value::as_str)
             .unwrap_or(NAMESPACE)
+    }
+
+    /// The revision, unless it is the default one.
+    pub(crate) fn revision(&self) -> Option<&str> {
+        let given = self.get("revision").and_then(Value::as_str);
+        given.filter(|name| !["", DEFAULT_REVISION].contains(name))
     }
 
     /// Whether a component is installed.

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use ambit_api::labels;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::record::revision_of;
 use crate::cluster::{Cluster, Workload, name_of};
 use crate::install::{AMBIT, Bundle, MANAGER, PART_OF};
 use crate::output;
@@ -132,11 +134,13 @@ fn is_ours(live: &Value) -> bool {
         .as_array()
         .is_some_and(|owners| !owners.is_empty());
     let kept =
-        KEPT.contains(&live["kind"].as_str().unwrap_or_default()) || meta["name"] == super::RECORD;
+        KEPT.contains(&live["kind"].as_str().unwrap_or_default()) || meta["name"].as_str().and_then(revision_of).is_some();
     applied
         && !owned
         && !kept
         && meta["labels"][PART_OF] == AMBIT
+        // A tag is made and moved by a command of its own.
+        && meta["labels"][labels::TAG].is_null()
         && meta["annotations"][HELM].is_null()
         && meta["deletionTimestamp"].is_null()
 }
@@ -174,7 +178,12 @@ mod tests {
         assert!(!is_ours(&other));
         assert!(!is_ours(&live("CustomResourceDefinition", "x")));
         assert!(!is_ours(&live("Namespace", "istio-system")));
-        assert!(!is_ours(&live("ConfigMap", super::super::RECORD)));
+        for record in ["ambit-installed", "ambit-installed-canary"] {
+            assert!(!is_ours(&live("ConfigMap", record)));
+        }
+        let mut tag = live("Service", "istiod-revision-tag-prod");
+        tag["metadata"]["labels"][labels::TAG] = "prod".into();
+        assert!(!is_ours(&tag));
     }
 
     #[test]

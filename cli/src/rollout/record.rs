@@ -1,4 +1,4 @@
-//! The record of an installation: a ConfigMap in the mesh's namespace.
+//! The record of an installation: a ConfigMap in the mesh's namespace, one of each revision.
 //! It says what was chosen and holds the rendered objects, compressed: of the installation itself, and of
 //! the one before, which is what a rollback applies. While an upgrade is under way it says that, too.
 
@@ -17,7 +17,7 @@ use crate::choice::{Choice, Chosen};
 use crate::cluster::Cluster;
 use crate::install::{AMBIT, PART_OF};
 
-/// Its name.
+/// Its name; that of another revision than the default one follows.
 pub(crate) const RECORD: &str = "ambit-installed";
 /// More than any rendering has; a record that claims more is broken.
 const LARGEST: u64 = 16 << 20;
@@ -39,6 +39,8 @@ pub(crate) struct Installed {
 /// What the ConfigMap holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
+    /// Of which revision; empty: the default one
+    pub(crate) revision: String,
     /// What runs
     pub(crate) current: Installed,
     /// What ran before
@@ -89,6 +91,18 @@ impl Installed {
 }
 
 impl Record {
+    /// Objects that are there, or are about to be.
+    ///
+    /// # Errors
+    /// If the record is broken.
+    pub(crate) fn objects(&self) -> Result<Vec<Value>> {
+        let mut objects = self.current.objects()?;
+        if let Some(pending) = &self.pending {
+            objects.extend(pending.objects()?);
+        }
+        Ok(objects)
+    }
+
     /// The record after `next` was installed: what ran becomes what ran before, unless it is the same.
     #[must_use]
     pub(crate) fn followed_by(self, next: Installed) -> Self {
@@ -98,6 +112,7 @@ impl Record {
             Some(self.current)
         };
         Self {
+            revision: self.revision,
             current: next,
             previous,
             pending: None,
@@ -105,21 +120,69 @@ impl Record {
     }
 }
 
-fn key(namespace: &str) -> Value {
+/// Where the record of a revision is.
+pub(crate) fn key(namespace: &str, revision: &str) -> Value {
+    let name = match revision {
+        "" => RECORD.to_owned(),
+        revision => format!("{RECORD}-{revision}"),
+    };
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": RECORD, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
     })
 }
 
-/// The record of the mesh in a namespace; `None` if there is none.
+/// The record of a revision in a namespace; `None` if there is none.
 ///
 /// # Errors
 /// If the server does not answer, or the record cannot be read.
-pub(crate) async fn read(cluster: &Cluster, namespace: &str) -> Result<Option<Record>> {
-    let live = cluster.live(&key(namespace)).await?;
-    live.map(|live| parse(&live["data"])).transpose()
+pub(crate) async fn read(
+    cluster: &Cluster,
+    namespace: &str,
+    revision: &str,
+) -> Result<Option<Record>> {
+    let live = cluster.live(&key(namespace, revision)).await?;
+    let parsed = |live: Value| {
+        let record = parse(&live["data"])?;
+        let revision = revision.to_owned();
+        Ok(Record { revision, ..record })
+    };
+    live.map(parsed).transpose()
+}
+
+/// The records of all revisions but one.
+///
+/// # Errors
+/// If the server does not answer, or a record cannot be read.
+pub(crate) async fn others(
+    cluster: &Cluster,
+    namespace: &str,
+    revision: &str,
+) -> Result<Vec<Record>> {
+    let selector = format!("{PART_OF}={AMBIT}");
+    let maps = cluster.list("v1", "ConfigMap", Some(namespace), &selector);
+    let mut found = Vec::new();
+    for map in maps.await? {
+        let name = map["metadata"]["name"].as_str().unwrap_or_default();
+        let Some(other) = revision_of(name).filter(|other| *other != revision) else {
+            continue;
+        };
+        let record = parse(&map["data"]).with_context(|| format!("ConfigMap {name}"))?;
+        found.push(Record {
+            revision: other.to_owned(),
+            ..record
+        });
+    }
+    Ok(found)
+}
+
+/// The revision that a record of this name is of.
+pub(super) fn revision_of(name: &str) -> Option<&str> {
+    match name.strip_prefix(RECORD)? {
+        "" => Some(""),
+        rest => rest.strip_prefix('-'),
+    }
 }
 
 /// Keeps it.
@@ -127,7 +190,7 @@ pub(crate) async fn read(cluster: &Cluster, namespace: &str) -> Result<Option<Re
 /// # Errors
 /// If the server refuses.
 pub(crate) async fn write(cluster: &Cluster, namespace: &str, record: &Record) -> Result<()> {
-    let mut object = key(namespace);
+    let mut object = key(namespace, &record.revision);
     object["metadata"]["labels"] = json!({PART_OF: AMBIT});
     object["data"] = data(record)?;
     cluster.apply(&object, false).await?;
@@ -154,6 +217,7 @@ fn parse(data: &Value) -> Result<Record> {
             .map(Some)
     };
     Ok(Record {
+        revision: String::new(),
         current: Installed::deserialize(data).context("the record of the installation")?,
         previous: part("previous")?,
         pending: part("pending")?,
@@ -195,6 +259,7 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written() {
         let record = Record {
+            revision: String::new(),
             current: installed("a"),
             previous: Some(installed("b")),
             pending: None,

@@ -32,10 +32,18 @@ pub const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
 pub const WORKLOAD_NAME: &str = "service.istio.io/workload-name";
 /// Pod annotation: overrides DNS capture.
 pub const DNS_CAPTURE: &str = "ambient.istio.io/dns-capture";
+/// Pod annotation: interfaces, separated by commas, whose traffic counts as the pod's own.
+pub const REROUTE_VIRTUAL_INTERFACES: &str = "istio.io/reroute-virtual-interfaces";
 /// Pod annotation: outbound capture only.
 pub const BYPASS_INBOUND_CAPTURE: &str = "ambient.istio.io/bypass-inbound-capture";
 /// Pod label: `http` means the pod terminates HBONE itself.
 pub const TUNNEL: &str = "networking.istio.io/tunnel";
+/// Which control plane acts on an object, a Gateway or the Gateways of a namespace: a revision or a tag.
+pub const REVISION: &str = "istio.io/rev";
+/// Service of the system namespace: another name of the revision in its [`REVISION`].
+pub const TAG: &str = "istio.io/tag";
+/// Namespace of the control plane: network of the cluster.
+pub const NETWORK: &str = "topology.istio.io/network";
 /// Node label.
 pub const REGION: &str = "topology.kubernetes.io/region";
 /// Node label.

@@ -34,6 +34,8 @@ pub const XDS_MESSAGES: &str = "istio_xds_message";
 pub const XDS_MESSAGE_BYTES: &str = "istio_xds_message_bytes";
 /// xDS stream ends by reason (counter).
 pub const XDS_TERMINATIONS: &str = "istio_xds_connection_terminations";
+/// Peers refused because a certificate of theirs is revoked (counter).
+pub const PEERS_REVOKED: &str = "ambit_peers_revoked";
 /// Pods the node proxy serves (gauge).
 pub const ACTIVE_PROXIES: &str = "workload_manager_active_proxy_count";
 /// Pods waiting to be served (gauge).

@@ -32,6 +32,12 @@ pub trait Authority: Send + Sync + 'static {
     fn trust(&self) -> BoxFuture<'_, Option<String>> {
         Box::pin(std::future::ready(None))
     }
+
+    /// The lists of revoked certificates that the authority publishes, PEM; empty: there are none. `None`:
+    /// nothing is known.
+    fn revocations(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Why there is no certificate.

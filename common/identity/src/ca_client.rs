@@ -11,6 +11,8 @@ use ambit_api::ca::IstioCertificateRequest;
 use futures::future::BoxFuture;
 use prost_types::{Struct, Value, value::Kind};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tonic::Request;
@@ -34,6 +36,8 @@ pub struct CaClientConfig {
     pub impersonate: bool,
     /// Longest time for one request.
     pub deadline: Duration,
+    /// File of the lists of revoked certificates (`CRL_PATH`); one that is not there is empty.
+    pub revoked: Option<PathBuf>,
 }
 
 impl CaClientConfig {
@@ -45,6 +49,7 @@ impl CaClientConfig {
             headers: Vec::new(),
             impersonate: true,
             deadline: Duration::from_secs(10),
+            revoked: None,
         }
     }
 }
@@ -161,6 +166,18 @@ impl Authority for CaClient {
                 // Nothing is known while it cannot be read; requests say why.
                 RootSource::File(_) => roots.read().await.ok(),
                 RootSource::Pem(_) | RootSource::System => None,
+            }
+        })
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async move {
+            let path = self.config.revoked.as_ref()?;
+            match tokio::fs::read_to_string(path).await {
+                Ok(pem) => Some(pem),
+                Err(error) if error.kind() == ErrorKind::NotFound => Some(String::new()),
+                // What was known before counts.
+                Err(_) => None,
             }
         })
     }

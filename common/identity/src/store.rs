@@ -11,10 +11,12 @@ mod schedule;
 mod tests;
 
 use crate::authority::{Authority, CaError};
+use crate::revocation::PeerCertificates;
 use crate::svid::Svid;
 use ambit_model::ids::SpiffeId;
 use schedule::Table;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
@@ -94,6 +96,8 @@ struct Shared {
     table: Mutex<Table>,
     /// Something is due sooner than the scheduler thinks.
     changed: Notify,
+    /// Peers refused because a certificate of theirs is revoked.
+    refused: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -124,6 +128,7 @@ impl SecretStore {
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::default()),
             changed: Notify::new(),
+            refused: Arc::default(),
         });
         let serve = schedule::serve(shared.clone(), authority, config);
         (Self { shared }, serve)
@@ -147,6 +152,27 @@ impl SecretStore {
     /// [`SecretError`].
     pub async fn svid(&self, id: &SpiffeId, deadline: Duration) -> Result<Arc<Svid>, SecretError> {
         self.lease(id, Priority::OnDemand).svid(deadline).await
+    }
+
+    /// Resolves once a certificate that a peer has shown is revoked, with its serial number; counts it.
+    pub async fn revoked(&self, shown: &PeerCertificates) -> String {
+        let mut lists = self.shared.table().revocations();
+        let mut serial = None;
+        let found = lists.wait_for(|lists| {
+            serial = lists.revoked(shown);
+            serial.is_some()
+        });
+        // A store that has stopped hears of no more.
+        if found.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        serial.unwrap_or_default()
+    }
+
+    /// Peers refused because of those, so far.
+    pub fn peers_revoked(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// All identities, ordered.

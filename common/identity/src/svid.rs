@@ -5,6 +5,7 @@
 
 use crate::bundle::{BundleError, TrustBundle, certificates};
 use crate::certificate_facts::CertificateFacts;
+use crate::revocation::Revocations;
 use crate::{tls_config, verify};
 use ambit_model::ids::SpiffeId;
 use rustls::sign::CertifiedKey;
@@ -21,6 +22,7 @@ pub struct Svid {
     id: SpiffeId,
     certified: Arc<CertifiedKey>,
     bundle: Arc<TrustBundle>,
+    revoked: Arc<Revocations>,
     facts: CertificateFacts,
     client: ClientConfig,
     server: Arc<ServerConfig>,
@@ -117,12 +119,15 @@ impl Svid {
             .map_err(SvidError::Key)?;
         let certified = Arc::new(CertifiedKey::new(chain, key));
         certified.keys_match().map_err(SvidError::Key)?;
+        let revoked = Arc::default();
+        let peers = (&bundle, &revoked);
         Ok(Self {
             id: id.clone(),
-            client: tls_config::client_config(&certified, &bundle),
-            server: tls_config::server_config(&certified, &bundle, id.trust_domain()),
+            client: tls_config::client_config(&certified, peers),
+            server: tls_config::server_config(&certified, peers, id.trust_domain()),
             certified,
             bundle,
+            revoked,
             facts,
         })
     }
@@ -130,12 +135,24 @@ impl Svid {
     /// The same certificate, with other roots to check peers by.
     #[must_use]
     pub fn trusting(&self, bundle: Arc<TrustBundle>) -> Self {
+        self.judging(bundle, self.revoked.clone())
+    }
+
+    /// The same certificate; peers with a certificate that is revoked are refused.
+    #[must_use]
+    pub fn refusing(&self, revoked: Arc<Revocations>) -> Self {
+        self.judging(self.bundle.clone(), revoked)
+    }
+
+    fn judging(&self, bundle: Arc<TrustBundle>, revoked: Arc<Revocations>) -> Self {
+        let peers = (&bundle, &revoked);
         Self {
             id: self.id.clone(),
-            client: tls_config::client_config(&self.certified, &bundle),
-            server: tls_config::server_config(&self.certified, &bundle, self.id.trust_domain()),
+            client: tls_config::client_config(&self.certified, peers),
+            server: tls_config::server_config(&self.certified, peers, self.id.trust_domain()),
             certified: self.certified.clone(),
             bundle,
+            revoked,
             facts: self.facts.clone(),
         }
     }
@@ -153,6 +170,11 @@ impl Svid {
     /// The roots peers are checked against.
     pub fn bundle(&self) -> &Arc<TrustBundle> {
         &self.bundle
+    }
+
+    /// Peers' certificates that do not count any more.
+    pub(crate) fn revoked(&self) -> &Arc<Revocations> {
+        &self.revoked
     }
 
     /// Serial number of the leaf, decimal.

@@ -10,6 +10,7 @@ mod tests;
 
 pub use stream::{SecureStream, TlsFailure};
 
+use crate::revocation::PeerCertificates;
 use crate::svid::Svid;
 use crate::tls_config::ALPN;
 use crate::verify::{self, ExpectPeers, VerifyError};
@@ -37,6 +38,8 @@ pub struct Secured<T> {
     pub stream: SecureStream<T>,
     /// The verified peer: the expected id it matched, or its first SPIFFE id.
     pub peer: SpiffeId,
+    /// The certificates it has shown.
+    pub certificates: PeerCertificates,
     /// What kind of key exchange protects it.
     pub key_exchange: KeyExchange,
 }
@@ -121,6 +124,7 @@ pub async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
         .dangerous()
         .set_certificate_verifier(Arc::new(ExpectPeers {
             bundle: svid.bundle().clone(),
+            revoked: svid.revoked().clone(),
             expected: expected.clone(),
         }));
     // Required by the library; with SNI off it is neither sent nor checked.
@@ -201,6 +205,7 @@ fn secured<T>(
         .and_then(<[_]>::first)
         .and_then(identify)
         .ok_or(TlsError::Peer(VerifyError::NoIdentity))?;
+    let certificates = PeerCertificates::of(state.peer_certificates().unwrap_or_default());
     let group = state.negotiated_key_exchange_group().map(|g| g.name());
     let key_exchange = match group {
         Some(NamedGroup::X25519MLKEM768 | NamedGroup::secp256r1MLKEM768 | NamedGroup::MLKEM768) => {
@@ -211,6 +216,7 @@ fn secured<T>(
     Ok(Secured {
         stream: SecureStream::new(stream),
         peer,
+        certificates,
         key_exchange,
     })
 }

@@ -3,6 +3,7 @@
 
 use crate::bundle::TrustBundle;
 use crate::provider::provider;
+use crate::revocation::Revocations;
 use crate::verify::{ExpectPeers, RequireTrustDomain};
 use rustls::client::Resumption;
 use rustls::server::NoServerSessionStorage;
@@ -15,7 +16,7 @@ pub(crate) const ALPN: &[u8] = b"h2";
 
 pub(crate) fn client_config(
     certified: &Arc<CertifiedKey>,
-    bundle: &Arc<TrustBundle>,
+    (bundle, revoked): (&Arc<TrustBundle>, &Arc<Revocations>),
 ) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -23,6 +24,7 @@ pub(crate) fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ExpectPeers {
             bundle: bundle.clone(),
+            revoked: revoked.clone(),
             expected: Arc::new([]),
         }))
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
@@ -34,7 +36,7 @@ pub(crate) fn client_config(
 
 pub(crate) fn server_config(
     certified: &Arc<CertifiedKey>,
-    bundle: &Arc<TrustBundle>,
+    (bundle, revoked): (&Arc<TrustBundle>, &Arc<Revocations>),
     trust_domain: &str,
 ) -> Arc<ServerConfig> {
     let mut config = ServerConfig::builder_with_provider(provider().clone())
@@ -42,6 +44,7 @@ pub(crate) fn server_config(
         .expect("the provider has suites for TLS 1.3")
         .with_client_cert_verifier(Arc::new(RequireTrustDomain {
             bundle: bundle.clone(),
+            revoked: revoked.clone(),
             trust_domain: trust_domain.into(),
         }))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));

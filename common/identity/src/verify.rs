@@ -2,11 +2,12 @@
 //! In: the peer's chain during the handshake. Out: accepted, or a [`VerifyError`] that ends it.
 //! Both sides check the chain to the roots of the CA's reply. A client wants any of the peer's URI
 //! SANs to be any expected identity (the server name plays no role); a server wants a SPIFFE id of
-//! its own trust domain. Pure but for the signature arithmetic.
+//! its own trust domain; and neither a certificate that is revoked. Pure but for the signature arithmetic.
 //! Spec: SPIFFE X509-SVID section 5; Istio's fixed path layout.
 
 use crate::bundle::TrustBundle;
 use crate::provider::provider;
+use crate::revocation::Revocations;
 use ambit_model::ids::SpiffeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -38,6 +39,12 @@ pub enum VerifyError {
         got: Vec<SpiffeId>,
         /// Who was expected.
         expected: Arc<[SpiffeId]>,
+    },
+    /// A certificate of the peer, or the one that issued it, is on a list of revoked ones.
+    #[error("the peer's certificate is revoked (serial number {serial})")]
+    Revoked {
+        /// Of the revoked certificate, hexadecimal.
+        serial: String,
     },
     /// The client is of another trust domain.
     #[error("the peer {got} is not of trust domain {own}")]
@@ -169,6 +176,7 @@ fn refuse(error: VerifyError) -> rustls::Error {
 #[derive(Debug)]
 pub(crate) struct ExpectPeers {
     pub(crate) bundle: Arc<TrustBundle>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) expected: Arc<[SpiffeId]>,
 }
 
@@ -176,6 +184,7 @@ pub(crate) struct ExpectPeers {
 #[derive(Debug)]
 pub(crate) struct RequireTrustDomain {
     pub(crate) bundle: Arc<TrustBundle>,
+    pub(crate) revoked: Arc<Revocations>,
     pub(crate) trust_domain: Arc<str>,
 }
 
@@ -223,7 +232,9 @@ impl ServerCertVerifier for ExpectPeers {
             intermediates,
             now,
         };
+        let usage = KeyUsage::server_auth();
         server(&self.bundle, &self.expected, chain)
+            .and_then(|_| self.revoked.check(&self.bundle, chain, usage))
             .map(|_| ServerCertVerified::assertion())
             .map_err(refuse)
     }
@@ -247,7 +258,9 @@ impl ClientCertVerifier for RequireTrustDomain {
             intermediates,
             now,
         };
+        let usage = KeyUsage::client_auth();
         client(&self.bundle, &self.trust_domain, chain)
+            .and_then(|_| self.revoked.check(&self.bundle, chain, usage))
             .map(|_| ClientCertVerified::assertion())
             .map_err(refuse)
     }

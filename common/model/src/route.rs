@@ -18,7 +18,7 @@ pub use matching::{
 pub use rewrite::{
     HeaderOps, PathRewrite, Redirect, RedirectPort, Rewrite, Substitution, SubstitutionPart,
 };
-pub use virtual_host::VirtualHost;
+pub use virtual_host::{VirtualHost, host_below};
 
 use crate::ids::{ClusterName, ServiceKey, WorkloadUid};
 use http::StatusCode;
@@ -45,6 +45,20 @@ pub struct Router {
     pub tcp: Vec<TcpRoute>,
     /// Who may do what, beside the gateway's own policies.
     pub policies: Vec<AccessPolicy>,
+    /// The service is a wildcard, and only requests whose Host is below it are taken; others are 404.
+    pub by_host: bool,
+}
+
+impl Router {
+    /// Whether it is for requests to an authority (`Host`, `:authority`) at all.
+    pub fn takes(&self, authority: &str) -> bool {
+        match &self.addressed {
+            Addressee::Service(key) if self.by_host => {
+                host_below(&key.hostname, authority).is_some()
+            }
+            _ => true,
+        }
+    }
 }
 
 /// What a router is for.
@@ -281,6 +295,11 @@ pub struct Cluster {
     /// Address of the service where its waypoint stands in between: the endpoints are those of the
     /// waypoint, asked by HBONE for this. `None`: endpoints are the service's own.
     pub authority: Option<SocketAddr>,
+    /// Each request goes to an address of its Host, which is below the wildcard that the service is, at this
+    /// port. `None`: there are endpoints.
+    pub by_host: Option<u16>,
+    /// Addresses of an endpoint that has only a name are raced; else each is an endpoint of its own.
+    pub race: bool,
 }
 
 /// How an endpoint is chosen (`ambit.route.v1.LoadBalancer`).

@@ -5,10 +5,12 @@
 //! Spec: rtnetlink(7); linux/fib_rules.h, linux/rtnetlink.h.
 
 mod addresses;
+mod changes;
 mod routes;
 
-pub use addresses::{AddressChange, AddressEvents, LinkAddress};
-pub use routes::{Family, LocalRoute, Rule};
+pub use addresses::LinkAddress;
+pub use changes::{Change, Changes};
+pub use routes::{Family, LocalRoute, Packets, Rule, Target};
 
 use std::io;
 

@@ -3,8 +3,44 @@
 
 use crate::admin::{Reply, Routes};
 use http::header::{ACCEPT, HeaderMap};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+
+/// Registers a counter that somebody else keeps; `name` without `_total`.
+pub fn counter(
+    registry: &mut Registry,
+    (name, help): (&'static str, &'static str),
+    read: impl Fn() -> u64 + Send + Sync + 'static,
+) {
+    let read = Box::new(read);
+    registry.register_collector(Box::new(Counted { name, help, read }));
+}
+
+struct Counted {
+    name: &'static str,
+    help: &'static str,
+    read: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl std::fmt::Debug for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counted")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Collector for Counted {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let metric =
+            encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
+        ConstCounter::new((self.read)()).encode(metric)
+    }
+}
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

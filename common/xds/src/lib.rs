@@ -11,9 +11,9 @@ pub mod resource_set;
 pub mod wire;
 
 pub use caller::{Caller, Role};
-pub use io::auth::{Authorizer, Denied};
+pub use io::auth::{Authorizer, Denied, Introduction};
 pub use io::client::{ClientConfig, Handler, run};
-pub use io::server::Server;
+pub use io::server::{Server, compression};
 pub use resource_set::{Audience, Resource, ResourceChange, ResourceSet};
 pub use wire::client_state::{Rejection, ResourceUpdate, Update};
 

@@ -13,7 +13,7 @@ mod tests;
 use crate::roots::Roots;
 use crate::rotation::Published;
 use ambit_model::SpiffeId;
-use material::Material;
+use material::{Lists, Material};
 use rand::RngCore;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair,
@@ -132,6 +132,8 @@ pub struct Authority {
     roots: Roots,
     /// PEM bundle that goes with every chain.
     sent: Arc<str>,
+    /// Lists of revoked certificates, PEM; empty without any.
+    crl: Arc<str>,
     /// End of the first certificate in the chain that expires.
     not_after: SystemTime,
     lifetimes: Lifetimes,
@@ -176,6 +178,14 @@ pub fn publish(dir: &Path, roots: &Roots) -> Result<(), OpenError> {
     disk::publish(dir, &roots.pem())
 }
 
+/// Publishes lists of revoked certificates beside the authority in `dir`, by rename; without any there is no file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn publish_crl(dir: &Path, pem: &str) -> Result<(), OpenError> {
+    disk::publish_crl(dir, pem)
+}
+
 /// The file of [`publish`], for proxies to trust.
 pub fn published_file(dir: &Path) -> PathBuf {
     disk::published(dir)
@@ -195,13 +205,35 @@ impl Authority {
     /// # Errors
     /// When a part cannot be parsed, or the parts do not belong together.
     pub fn from_pem(place: &Path, pem: &Pem, terms: &Terms<'_>) -> Result<Self, OpenError> {
-        let material = Material::new(place, pem)?;
+        Self::of(place, pem, (Lists::OfNow, terms))
+    }
+
+    /// The same, with lists of revoked certificates that newer ones should have replaced: where there is no
+    /// authority to go on with.
+    ///
+    /// # Errors
+    /// As [`Authority::from_pem`].
+    pub fn with_old_lists(
+        place: &Path,
+        pem: &Pem,
+        terms: &Terms<'_>,
+    ) -> Result<Self, OpenError> {
+        Self::of(place, pem, (Lists::AsTheyAre, terms))
+    }
+
+    fn of(
+        place: &Path,
+        pem: &Pem,
+        (lists, terms): (Lists, &Terms<'_>),
+    ) -> Result<Self, OpenError> {
+        let material = Material::new(place, pem, (lists, terms.now))?;
         let roots = proof::prove(place, &material, terms)?;
         Ok(Self {
             intermediates: material.intermediates().into(),
             issuer: material.issuer,
             sent: roots.pem().into(),
             roots,
+            crl: material.crl.into(),
             not_after: material.not_after,
             lifetimes: terms.lifetimes,
         })
@@ -224,6 +256,11 @@ impl Authority {
     /// PEM of every root a peer should trust.
     pub fn roots_pem(&self) -> &str {
         &self.sent
+    }
+
+    /// Lists of certificates that count no more, PEM; empty without any.
+    pub fn crl(&self) -> &str {
+        &self.crl
     }
 
     /// Whether it signs with the same certificate and sends the same along.

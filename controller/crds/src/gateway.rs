@@ -1,10 +1,12 @@
-//! Gateway API kinds: Gateway, HTTPRoute, GRPCRoute and ReferenceGrant (gateway.networking.k8s.io).
+//! Gateway API kinds: Gateway, GatewayClass, HTTPRoute, GRPCRoute and ReferenceGrant (gateway.networking.k8s.io).
 
+mod gateway_class;
 mod gateway_object;
 mod grpc_route;
 mod http_route;
 mod reference_grant;
 
+pub use gateway_class::GatewayClass;
 pub(crate) use gateway_object::GATEWAY_UNSUPPORTED;
 pub use gateway_object::{
     AllowedRoutes, FromNamespaces, GatewayAddress, GatewaySpec, GatewayStatus, Infrastructure,

@@ -94,6 +94,8 @@ kinds! {
     /// gateway.networking.k8s.io/v1.
     Gateway = "Gateway", "gateways", "gateway.networking.k8s.io", true;
     /// gateway.networking.k8s.io/v1.
+    GatewayClass = "GatewayClass", "gatewayclasses", "gateway.networking.k8s.io", false;
+    /// gateway.networking.k8s.io/v1.
     HttpRoute = "HTTPRoute", "httproutes", "gateway.networking.k8s.io", true;
     /// gateway.networking.k8s.io/v1.
     GrpcRoute = "GRPCRoute", "grpcroutes", "gateway.networking.k8s.io", true;
@@ -132,6 +134,7 @@ impl Kind {
             | Self::PeerAuthentication
             | Self::RequestAuthentication
             | Self::Gateway
+            | Self::GatewayClass
             | Self::HttpRoute
             | Self::ReferenceGrant => &["v1", "v1beta1"],
             Self::Telemetry => &["v1", "v1alpha1"],

@@ -5,6 +5,7 @@
 //! Spec: istio/api networking v1, security v1; Gateway API v1; Kubernetes core v1, discovery v1.
 #![forbid(unsafe_code)]
 
+pub mod annotations;
 pub mod duration;
 mod error;
 pub mod gateway;

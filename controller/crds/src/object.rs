@@ -9,7 +9,7 @@ pub(crate) use naming::{is_dns_label, is_dns_subdomain, reference};
 
 use crate::error::{Code, FieldError, Severity};
 use crate::gateway::{
-    GatewaySpec, GatewayStatus, GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec,
+    GatewayClass, GatewaySpec, GatewayStatus, GrpcRouteSpec, HttpRouteSpec, ReferenceGrantSpec,
 };
 use crate::istio::{
     AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
@@ -80,6 +80,8 @@ pub enum Object {
     EndpointSlice(Box<EndpointSlice>),
     /// gateway.networking.k8s.io v1, v1beta1.
     Gateway(Box<Resource<GatewaySpec, GatewayStatus>>),
+    /// gateway.networking.k8s.io v1, v1beta1.
+    GatewayClass(Box<GatewayClass>),
     /// gateway.networking.k8s.io v1, v1beta1.
     HttpRoute(Box<Resource<HttpRouteSpec>>),
     /// gateway.networking.k8s.io v1.
@@ -191,6 +193,7 @@ impl Object {
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Gateway(_) => Kind::Gateway,
+            Self::GatewayClass(_) => Kind::GatewayClass,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
@@ -217,6 +220,7 @@ impl Object {
             Self::ConfigMap(o) => &o.metadata,
             Self::EndpointSlice(o) => &o.metadata,
             Self::Gateway(o) => &o.metadata,
+            Self::GatewayClass(o) => &o.metadata,
             Self::HttpRoute(o) => &o.metadata,
             Self::GrpcRoute(o) => &o.route.metadata,
             Self::ReferenceGrant(o) => &o.metadata,
@@ -269,6 +273,7 @@ fn read(kind: &Kind, map: Map<String, Value>) -> Result<Object, Vec<FieldError>>
         Kind::ConfigMap => Object::ConfigMap(core(map)?),
         Kind::EndpointSlice => Object::EndpointSlice(core(map)?),
         Kind::Gateway => Object::Gateway(custom(map, gateway::GATEWAY_UNSUPPORTED)?),
+        Kind::GatewayClass => Object::GatewayClass(core(map)?),
         Kind::HttpRoute => Object::HttpRoute(custom(map, gateway::HTTP_ROUTE_UNSUPPORTED)?),
         Kind::GrpcRoute => Object::GrpcRoute(Box::new(GrpcRoute::read(map)?)),
         Kind::IstioGateway => Object::IstioGateway(custom(map, istio::GATEWAY_UNSUPPORTED)?),

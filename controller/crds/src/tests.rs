@@ -1,6 +1,7 @@
 //! Tables of good and bad documents with the exact paths reported.
 
 mod entries;
+mod gateways;
 
 use crate::{Code, DISABLED, FieldError, Kind, Object, Severity, validate};
 use serde_json::Value;
@@ -425,18 +426,14 @@ fn grpc_routes() {
 fn labels_and_annotations_that_nothing_acts_on_are_told() {
     for (object, expected) in [
         (
-            "{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {istio.io/reroute-virtual-interfaces: tap0}}}",
-            "~metadata.annotations.istio.io/reroute-virtual-interfaces: not supported yet, and has no effect [AMB0001]",
-        ),
-        (
-            "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {istio.io/rev: canary}}}",
-            "~metadata.labels.istio.io/rev: there is one revision of the control plane, which acts on every object [AMB0001]",
+            "{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {istio.io/reroute-virtual-interfaces: \"tap0, a/b\"}}}",
+            "~metadata.annotations.istio.io/reroute-virtual-interfaces: \"a/b\" is no name of an interface, and has no effect [IST0106]",
         ),
     ] {
         assert_eq!(findings(object), [expected]);
     }
     for fine in [
-        "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {istio.io/rev: default}}}",
+        "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {istio.io/rev: canary}}}",
         "{apiVersion: v1, kind: Service, metadata: {name: a, annotations: {istio.io/connect-strategy: b}}}",
     ] {
         assert_eq!(findings(fine), Vec::<String>::new(), "{fine}");

@@ -32,12 +32,16 @@ pub fn validate(object: &Object) -> Vec<FieldError> {
             authorization::check(&o.spec, namespace, &mut report);
         }
         Object::PeerAuthentication(o) => peer_authentication::check(&o.spec, &mut report),
-        Object::Gateway(o) => gateway::check(&o.spec, &mut report),
+        Object::Gateway(o) => {
+            gateway::check(&o.spec, &mut report);
+            gateway::check_annotations(object, &mut report);
+        }
+        Object::GatewayClass(_) => gateway::check_annotations(object, &mut report),
         Object::IstioGateway(o) => istio_gateway::check(&o.spec, &mut report),
         Object::HttpRoute(o) => http_route::check(&o.spec, &mut report),
         Object::GrpcRoute(o) => grpc_route::check(o, &mut report),
         Object::ReferenceGrant(o) => reference_grant::check(&o.spec, &mut report),
-        Object::ServiceEntry(o) => service_entry::check(&o.spec, object.labels(), &mut report),
+        Object::ServiceEntry(o) => service_entry::check(&o.spec, object, &mut report),
         Object::Unserved(o) => report.warn("kind", no_effect(&o.kind), Code::Unsupported),
         Object::WorkloadEntry(o) => workload_entry::check(&o.spec, "spec", &mut report),
         // The API server's own kinds are judged where they are read, field by field.

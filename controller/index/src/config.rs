@@ -1,5 +1,6 @@
 //! What is the same for the whole mesh.
 
+use crate::revision::DEFAULT_REVISION;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Settings of the mesh that shape the output.
@@ -13,8 +14,14 @@ pub struct MeshConfig {
     pub cluster_domain: String,
     /// Namespace whose policies apply to the whole mesh.
     pub root_namespace: String,
-    /// Network of every address; empty for the only one.
+    /// Namespace of the control plane: its tags, and the label that names the network.
+    pub system_namespace: String,
+    /// Which control plane this is, of those that run beside one another.
+    pub revision: String,
+    /// Network of every address, unless the system namespace names one; empty for the only one.
     pub network: String,
+    /// `COMPLIANCE_POLICY` of generated waypoint pods; empty: none.
+    pub compliance_policy: &'static str,
     /// Image of generated waypoint pods; empty: none are generated.
     pub waypoint_image: String,
     /// What runs a waypoint.
@@ -47,7 +54,10 @@ impl Default for MeshConfig {
             trust_domain: "cluster.local".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             root_namespace: "istio-system".to_owned(),
+            system_namespace: "istio-system".to_owned(),
+            revision: DEFAULT_REVISION.to_owned(),
             network: String::new(),
+            compliance_policy: "",
             waypoint_image: "ambit/waypoint".to_owned(),
             waypoints: WaypointForm::Pods,
             service_block: (Ipv4Addr::new(10, 96, 128, 0), 17),

@@ -2,7 +2,7 @@
 //! status.
 //! In: gateways, their overlays and pods, nodes, Services. Out: objects and statuses to write.
 //! Without a cluster nobody schedules or assigns: then a Pod takes the Deployment's place. A Service
-//! keeps the address it has. What has wrong overlays stays as it is.
+//! keeps the address it has. What has wrong overlays or names stays as it is.
 //! Source: Istio's gateway deployer; Gateway API `Gateway.status`.
 
 mod addresses;
@@ -19,13 +19,12 @@ use crate::config::WaypointForm;
 use crate::gateways::GatewayFact;
 use crate::out::Out;
 use crate::overlay::Overlaid;
-use crate::selector::label;
+use crate::gateways::naming::{is_generated, is_live, standing};
+use crate::pods;
 use crate::statuses::Condition;
 use crate::world::{Name, World};
 use addresses::Pools;
-use ambit_api::labels;
 use ambit_crds::{Kind, ObjectKey};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use objects::Names;
 use parameters::Overlays;
 use serde_json::Value;
@@ -43,16 +42,20 @@ pub(crate) fn derive(
         // Kubernetes assigns addresses and places pods itself.
         WaypointForm::Deployments { .. } => (Pools::default(), BTreeMap::new()),
     };
+    for gateway in gateways.values().filter(|g| g.is_taken()) {
+        leave(world, gateway, out);
+    }
     for gateway in gateways.values().filter(|g| g.is_ours()) {
+        if !world.runs(&gateway.object.metadata) {
+            // Another revision's: it is served while its pods ask here, and stays as it is.
+            leave(world, gateway, out);
+            continue;
+        }
         let front = Front::of(world, gateway, &mut pools);
         let made = documents(world, gateway, &front);
         let placed = match &made {
             Ok(_) if world.config.waypoints == WaypointForm::Pods => {
                 placement::pods(world, gateway, &mut load, out)
-            }
-            Err(_) if world.config.waypoints == WaypointForm::Pods => {
-                placement::leave(world, gateway, out);
-                Placed::Yes
             }
             _ if world.config.waypoint_image.is_empty() => Placed::NoImage,
             _ => Placed::Yes,
@@ -70,14 +73,6 @@ pub(crate) fn derive(
         status(world, gateway, (&front.ips, placed), fault, out);
     }
     orphans::withdraw(world, gateways, out);
-}
-
-fn is_generated(meta: &ObjectMeta) -> bool {
-    let manager = label(meta.labels.as_ref(), labels::MANAGED);
-    matches!(
-        manager,
-        Some(labels::MANAGED_WAYPOINT | objects::MANAGED_GATEWAY)
-    )
 }
 
 /// Whether a pod of the gateway has a place.
@@ -108,7 +103,8 @@ impl Front {
             .unwrap_or_default();
         // The user's own Service of that name stands in front of the pods.
         let users = existing.is_some_and(|s| !is_generated(&s.metadata));
-        if users || world.config.waypoints != WaypointForm::Pods {
+        let assigns = world.config.waypoints == WaypointForm::Pods && gateway.fault.is_none();
+        if users || !assigns {
             return Self {
                 ips: has,
                 assigned: Vec::new(),
@@ -129,6 +125,9 @@ type Made = Vec<(Kind, Option<Value>)>;
 
 /// Everything that runs a gateway, with its overlays.
 fn documents(world: &World<'_>, gateway: &GatewayFact<'_>, front: &Front) -> Result<Made, String> {
+    if let Some(fault) = &gateway.fault {
+        return Err(fault.clone());
+    }
     let overlays = Overlays::of(world, gateway)?;
     let names = match world.config.waypoints {
         WaypointForm::Pods => Names::of(gateway),
@@ -136,7 +135,12 @@ fn documents(world: &World<'_>, gateway: &GatewayFact<'_>, front: &Front) -> Res
     };
     let account = objects::service_account(&names);
     let account = overlays.over(Overlaid::ServiceAccount, account)?;
-    let mut made = vec![(Kind::ServiceAccount, Some(account))];
+    let mut made = Vec::new();
+    // The user's own account of that name is the one to run with.
+    let there = world.account((gateway.name.0, &gateway.account));
+    if there.is_none_or(|there| is_generated(&there.metadata)) {
+        made.push((Kind::ServiceAccount, Some(account)));
+    }
     let service = objects::service(&names, gateway, &front.assigned)?;
     let service = overlays.over(Overlaid::Service, service)?;
     if front.is_made {
@@ -146,7 +150,7 @@ fn documents(world: &World<'_>, gateway: &GatewayFact<'_>, front: &Front) -> Res
         WaypointForm::Pods => "",
         WaypointForm::Deployments { control_plane } => control_plane,
     };
-    let running = deployment::document(world.config, gateway, control_plane);
+    let running = deployment::document(world, gateway, control_plane);
     let mut running = overlays.over(Overlaid::Deployment, running)?;
     deployment::settle(&mut running);
     let autoscaler = scaling::autoscaler(&names, &overlays)?;
@@ -168,7 +172,11 @@ fn documents(world: &World<'_>, gateway: &GatewayFact<'_>, front: &Front) -> Res
 
 fn plan(made: Made, gateway: &GatewayFact<'_>, out: &mut Out) {
     for (kind, document) in made {
-        let key = ObjectKey::new(kind, gateway.name.0, &gateway.generated);
+        let name = match kind {
+            Kind::ServiceAccount => &gateway.account,
+            _ => &gateway.generated,
+        };
+        let key = ObjectKey::new(kind, gateway.name.0, name);
         match document {
             Some(document) => out.wanted.object(key, document),
             None => out.wanted.absent(key),
@@ -176,19 +184,46 @@ fn plan(made: Made, gateway: &GatewayFact<'_>, out: &mut Out) {
     }
 }
 
-/// Leaves everything as it is.
-fn leave(world: &World<'_>, gateway: &GatewayFact<'_>, out: &mut Out) {
-    let mut kinds = vec![Kind::ServiceAccount, Kind::Service];
-    if world.config.waypoints != WaypointForm::Pods {
-        kinds.extend([
+/// Kinds of the objects that share a gateway's name.
+fn named_kinds(world: &World<'_>) -> Vec<Kind> {
+    match world.config.waypoints {
+        WaypointForm::Pods => vec![Kind::Service],
+        WaypointForm::Deployments { .. } => vec![
+            Kind::Service,
             deployment::kind(),
             scaling::autoscaler_kind(),
             scaling::budget_kind(),
-        ]);
+        ],
     }
-    for kind in kinds {
-        let key = ObjectKey::new(kind, gateway.name.0, &gateway.generated);
-        out.wanted.untouched(key);
+}
+
+/// Leaves everything as it is, under whatever name.
+fn leave(world: &World<'_>, gateway: &GatewayFact<'_>, out: &mut Out) {
+    let namespace = gateway.name.0;
+    let mut names = standing(world, gateway.name);
+    if gateway.fault.is_none() && !gateway.generated.is_empty() {
+        names.insert(gateway.generated.clone());
+        let account = ObjectKey::new(Kind::ServiceAccount, namespace, &gateway.account);
+        out.wanted.spare(account);
+    }
+    for name in names {
+        for kind in named_kinds(world) {
+            out.wanted.spare(ObjectKey::new(kind, namespace, &name));
+        }
+    }
+    leave_accounts(world, gateway, out);
+    if world.config.waypoints == WaypointForm::Pods {
+        placement::leave(world, gateway, out);
+    }
+}
+
+/// Leaves the accounts that pods of a gateway have.
+fn leave_accounts(world: &World<'_>, gateway: &GatewayFact<'_>, out: &mut Out) {
+    let pods = world.gateway_pods(gateway.name).filter(|pod| is_live(pod));
+    for spec in pods.filter_map(|pod| pod.spec.as_ref()) {
+        let account = pods::account(spec);
+        let key = ObjectKey::new(Kind::ServiceAccount, gateway.name.0, account);
+        out.wanted.spare(key);
     }
 }
 

@@ -9,9 +9,10 @@ use crate::waypoints::Waypoints;
 use crate::workloads::{self, Context, Members, Remembered};
 use crate::world::World;
 use crate::{
-    deployer, endpoint_slices, entries, gateways, peer_authentication, policies, services, unserved,
+    deployer, endpoint_slices, entries, gateways, peer_authentication, policies, revision, services, unserved,
 };
-use ambit_crds::{Object, ObjectKey};
+use ambit_api::labels;
+use ambit_crds::{Kind, Object, ObjectKey};
 use std::collections::BTreeSet;
 
 /// What outlives a derivation.
@@ -20,6 +21,8 @@ pub(crate) struct Memory {
     /// Gateways `<namespace>/<name>` that were ready once: traffic through one that is gone is
     /// refused, not sent around it.
     pub(crate) seen_waypoints: BTreeSet<String>,
+    /// Service accounts `<namespace>/<name>` of gateways of ours, as of now.
+    pub(crate) gateway_accounts: BTreeSet<String>,
     /// Addresses of ServiceEntries.
     pub(crate) allocated: entries::Allocated,
     /// What pods led to.
@@ -40,11 +43,27 @@ impl Memory {
         (before, after): (Option<&Object>, Option<&Object>),
         place: (&str, bool),
     ) {
+        let tag = revision::is_tag(key, before) || revision::is_tag(key, after);
+        if tag || (key.kind == Kind::Namespace && network(before) != network(after)) {
+            self.forget();
+        }
         self.pods.changes(key, (before, after), place);
         self.services.changes(key);
         self.slices.changes(key, after);
         self.routes.changes(key, (before, after));
     }
+
+    /// Everything is derived anew: which objects count, or how they are addressed, may differ.
+    fn forget(&mut self) {
+        self.pods.forget();
+        self.services = services::Remembered::default();
+        self.slices = endpoint_slices::Remembered::default();
+        self.routes = routes::Remembered::default();
+    }
+}
+
+fn network(namespace: Option<&Object>) -> Option<&String> {
+    namespace?.labels().get(labels::NETWORK)
 }
 
 /// Derives everything.
@@ -52,6 +71,8 @@ pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
     let mut out = Out::default();
     unserved::report(world, &mut out);
     let gateways = gateways::derive(world);
+    let ours = gateways.values().filter(|g| g.is_ours());
+    memory.gateway_accounts = ours.flat_map(|g| g.accounts.clone()).collect();
     deployer::derive(world, &gateways, &mut out);
     memory.seen_waypoints.extend(
         gateways

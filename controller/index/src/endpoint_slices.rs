@@ -137,7 +137,7 @@ fn message(
         name: name.to_owned(),
         namespace: namespace.to_owned(),
         addresses: vec![octets(ip)],
-        network: config.network.clone(),
+        network: world.network.to_owned(),
         tunnel_protocol: pb::TunnelProtocol::None.into(),
         trust_domain: config.wire_trust_domain(),
         node: node.to_owned(),

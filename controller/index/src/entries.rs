@@ -11,6 +11,7 @@ mod workload_entries;
 
 pub(crate) use addresses::Allocated;
 
+use crate::connect_strategy;
 use crate::entry_ports as ports;
 use crate::octets::octets;
 use crate::out::Out;
@@ -27,10 +28,12 @@ use claims::{Claim, Claims};
 use ipnet::IpNet;
 use serde_json::json;
 
-/// Condition that tells how far an entry is seen.
 /// Reason of an entry that its own namespace alone sees, with a waypoint in another.
 const FORBIDDEN: &str = "CrossNamespaceWaypointForbidden";
+/// Condition that tells how far an entry is seen.
 const VISIBILITY: &str = "istio.io/VisibilityApplied";
+/// Condition of an entry that asks for what only a waypoint does, and has none.
+const MISSING: &str = "istio.io/WaypointMissing";
 
 /// An entry and what is the same for all its hosts.
 struct Entry<'a> {
@@ -55,6 +58,7 @@ pub(crate) fn derive<'a>(
     for object in &world.service_entries {
         let entry = Entry::new(world, waypoints, object);
         entry.say_bound(out);
+        entry.say_missing(out);
         entry.say_visible(out);
         let mut lost = Vec::new();
         for host in hosts(object) {
@@ -153,7 +157,7 @@ impl<'a> Entry<'a> {
             canonical,
             addresses,
         };
-        let network = &world.config.network;
+        let network = world.network;
         let message = pb::Service {
             name: self.name.to_owned(),
             namespace: self.namespace.to_owned(),
@@ -191,6 +195,26 @@ impl<'a> Entry<'a> {
         }
     }
 
+    fn say_missing(&self, out: &mut Out) {
+        if self.waypoint.bound().is_some() {
+            return;
+        }
+        let mut say = |reason, message: &str| {
+            let condition = Condition::new(MISSING, true, reason, message);
+            out.statuses.condition(self.key.clone(), condition);
+        };
+        if self.object.spec.resolution == Resolution::DynamicDns {
+            let message = "only a waypoint resolves names below a wildcard (istio.io/use-waypoint); \
+                           until there is one, connections are refused";
+            say("NoWaypointForWildcardService", message);
+        }
+        if connect_strategy::races(self.object) {
+            let message = "only a waypoint races addresses (istio.io/use-waypoint); until there is one, \
+                           istio.io/connect-strategy has no effect";
+            say("NoWaypointForRacingConnectStrategy", message);
+        }
+    }
+
     fn say_visible(&self, out: &mut Out) {
         let export_to = &self.object.spec.export_to;
         let public = export_to.is_empty() || export_to.iter().any(|e| e == "*");
@@ -215,7 +239,7 @@ impl<'a> Entry<'a> {
             let message = "no address is left to allocate; give spec.addresses";
             Condition::rejected("AddressesExhausted", message)
         } else {
-            Condition::new(ACCEPTED, true, "Accepted", "in use")
+            Condition::new(ACCEPTED, true, "Accepted", self.in_use())
         };
         out.statuses.condition(self.key.clone(), condition);
         let allocated = memory.listed(self.object);
@@ -225,6 +249,22 @@ impl<'a> Entry<'a> {
                 .map(|(host, ip)| json!({"value": ip, "host": host}));
             let list = list.collect();
             out.statuses.field(self.key.clone(), "addresses", list);
+        }
+    }
+
+    fn in_use(&self) -> String {
+        let spec = &self.object.spec;
+        let mut refused = Vec::new();
+        if spec.resolution == Resolution::DynamicDns {
+            let tls = ports::tcp(spec).filter(|port| ports::protocol(port) == pb::AppProtocol::Tls);
+            refused.extend(tls.map(|port| port.number.to_string()));
+        }
+        match &refused[..] {
+            [] => "in use".to_owned(),
+            numbers => format!(
+                "in use; connections to port {} are refused: server names of TLS are not followed",
+                numbers.join(", ")
+            ),
         }
     }
 }

@@ -34,6 +34,12 @@ pub(crate) fn message(port: &EntryPort) -> pb::Port {
     }
 }
 
+/// The target port of a service port; the same if there is no such port.
+pub(crate) fn target_of(spec: &ServiceEntrySpec, number: u16) -> u16 {
+    let mut same = spec.ports.iter().filter(|port| port.number == number);
+    same.next().map_or(number, target)
+}
+
 fn target(port: &EntryPort) -> u16 {
     port.target_port.unwrap_or(port.number)
 }

@@ -2,14 +2,14 @@
 
 use crate::config::MeshConfig;
 use crate::derive::{Memory, derive};
-use crate::gateways;
 use crate::plan::{Plan, Wanted};
 use crate::pods;
 use crate::resource::{ResourceChange, Resources};
+use crate::revision::Revisions;
 use crate::statuses::Condition;
-use crate::world::{World, name_of};
+use crate::world::{World, name_of, network};
 use ambit_crds::{Kind, Object, ObjectKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Condition of an object that several documents define.
@@ -162,23 +162,19 @@ impl Index {
         before.and_then(PodIdentity::of) != after.and_then(PodIdentity::of)
     }
 
-    /// Service accounts `<namespace>/<name>` that gateways of ours run with.
-    pub fn gateway_accounts(&self) -> Vec<String> {
-        self.objects
-            .values()
-            .filter_map(|object| match &**object {
-                Object::Gateway(gateway) => {
-                    let class = gateway.spec.gateway_class_name.as_str();
-                    gateways::role_of(class)?;
-                    let (namespace, name) = name_of(&gateway.metadata);
-                    Some(format!(
-                        "{namespace}/{}",
-                        gateways::generated_name(name, class)
-                    ))
-                }
-                _ => None,
-            })
-            .collect()
+    /// Whether objects that name no revision are ours to write about.
+    pub fn holds_default(&self) -> bool {
+        Revisions::of(&self.config, &self.objects).holds_default()
+    }
+
+    /// Network of everything that does not say another.
+    pub fn network(&self) -> &str {
+        network(&self.config, &self.objects)
+    }
+
+    /// Service accounts `<namespace>/<name>` that gateways of ours run with, or are to run with.
+    pub fn gateway_accounts(&self) -> &BTreeSet<String> {
+        &self.memory.gateway_accounts
     }
 
     fn derive(&mut self) -> Output {
@@ -193,6 +189,7 @@ impl Index {
         }
         let mut wanted = out.wanted;
         out.statuses.into_wanted(&mut wanted);
+        leave_to_others(&world, &self.objects, &self.wanted, &mut wanted);
         let mut resources = out.resources.changes_since(&self.resources);
         resources.extend(self.memory.pods.changed());
         resources.sort_unstable_by(|a, b| (a.type_url, &a.name).cmp(&(b.type_url, &b.name)));
@@ -203,6 +200,28 @@ impl Index {
         self.resources = out.resources;
         self.wanted = wanted;
         output
+    }
+}
+
+/// Takes back what is not ours to write.
+fn leave_to_others(
+    world: &World<'_>,
+    objects: &BTreeMap<ObjectKey, Arc<Object>>,
+    former: &Wanted,
+    wanted: &mut Wanted,
+) {
+    let is_there = |key: &ObjectKey| objects.contains_key(key);
+    wanted.leave((former, is_there), |key| {
+        let object = objects.get(key).map(|object| &**object);
+        !writes_about(world, object)
+    });
+}
+
+/// Whether the status of an object is ours to write.
+fn writes_about(world: &World<'_>, object: Option<&Object>) -> bool {
+    match object {
+        Some(Object::Gateway(gateway)) => world.runs(&gateway.metadata),
+        object => world.revisions.writes_about(object),
     }
 }
 

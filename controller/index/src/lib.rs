@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+mod connect_strategy;
 pub mod overlay;
 pub mod plan;
 pub mod resource;
@@ -31,6 +32,7 @@ mod peer_authentication;
 mod pods;
 mod policies;
 mod ports;
+mod revision;
 mod routes;
 mod selector;
 mod services;
@@ -45,4 +47,5 @@ pub use config::{MeshConfig, WaypointForm};
 pub use gateways::classes;
 pub use index::{Change, Index, Output, PodIdentity, Refusal};
 pub use plan::{Plan, Write};
+pub use revision::DEFAULT_REVISION;
 pub use resource::{Audience, Resource, ResourceChange};

@@ -38,10 +38,10 @@ pub enum Write {
 }
 
 /// Everything that should be written, by object.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Wanted(BTreeMap<ObjectKey, Want>);
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Want {
     Status(Value),
     Object(Value),
@@ -69,9 +69,31 @@ impl Wanted {
         self.0.insert(key, Want::Absent);
     }
 
-    /// An object that stays as it is, there or not, because nobody can say what it should be.
-    pub(crate) fn untouched(&mut self, key: ObjectKey) {
-        self.0.insert(key, Want::Untouched);
+    /// An object that goes, unless something else was said of it.
+    pub(crate) fn forget(&mut self, key: ObjectKey) {
+        self.0.entry(key).or_insert(Want::Absent);
+    }
+
+    /// An object that stays as it is, there or not, unless something else was said of it.
+    pub(crate) fn spare(&mut self, key: ObjectKey) {
+        self.0.entry(key).or_insert(Want::Untouched);
+    }
+
+    /// Leaves objects as they are that are somebody else's to write about; what we wrote about those that
+    /// `is_there` before, too.
+    pub(crate) fn leave(
+        &mut self,
+        (former, is_there): (&Self, impl Fn(&ObjectKey) -> bool),
+        is_others: impl Fn(&ObjectKey) -> bool,
+    ) {
+        let is_written = |want: &Want| !matches!(want, Want::Object(_) | Want::Absent);
+        let before = former.0.iter().filter(|(key, _)| is_there(key));
+        let known = self.0.iter().chain(before);
+        let known = known.filter(|(key, want)| is_written(want) && is_others(key));
+        let keys: Vec<ObjectKey> = known.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.0.insert(key, Want::Untouched);
+        }
     }
 
     /// The writes that lead from `former` to here.

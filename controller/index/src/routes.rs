@@ -20,7 +20,7 @@ pub(crate) use remembered::Remembered;
 use crate::gateways::GatewayFact;
 use crate::out::Out;
 use crate::policies::Attached;
-use crate::resource::{Audience, Resource};
+use crate::resource::Resource;
 use crate::services::{PortFact, ServiceFact};
 use crate::statuses::Condition;
 use crate::workloads::Members;
@@ -130,7 +130,7 @@ fn compile<'a>(
         world,
         gateways,
         hosts,
-        clusters: Clusters::default(),
+        clusters: Clusters::new(gateways),
         remarks: BTreeMap::new(),
     };
     let ours: BTreeMap<&str, &GatewayFact<'a>> = gateways
@@ -139,7 +139,8 @@ fn compile<'a>(
         .map(|g| (g.key.as_str(), g))
         .collect();
     for service in services {
-        let keys = service.waypoint.iter().chain(&service.canary);
+        let canary = service.canary.iter().map(|(gateway, _)| gateway);
+        let keys = service.waypoint.iter().chain(canary);
         let gateways = keys.filter_map(|key| ours.get(key.as_str()));
         for gateway in gateways.filter(|_| service.has_address()) {
             for port in &service.ports {
@@ -213,8 +214,7 @@ fn put_router(router: pb::Router, gateway: &GatewayFact<'_>, out: &mut Out) {
         host => format!("listener/{host}"),
     };
     let name = format!("{}/{addressed}/{}", router.gateway, router.port);
-    let audience = Audience::Gateways([gateway.account.clone()].into());
-    let resource = Resource::new(&router, Vec::new(), audience);
+    let resource = Resource::new(&router, Vec::new(), gateway.audience());
     out.resources.put(type_urls::ROUTER, name, resource);
 }
 
@@ -238,6 +238,8 @@ impl<'t, 'a> Compiler<'t, 'a> {
                 .unwrap_or_else(|| vec![parts::default_route(all())]),
         };
         let tcp = match protocol {
+            // Bytes name no host: connections are refused.
+            _ if target.service.is_by_host() => Vec::new(),
             pb::Protocol::Tcp | pb::Protocol::Auto => vec![pb::TcpRoute {
                 source: "default".to_owned(),
                 clusters: all(),
@@ -251,6 +253,7 @@ impl<'t, 'a> Compiler<'t, 'a> {
             protocol: protocol.into(),
             http,
             tcp,
+            by_host: target.service.is_by_host(),
             ..Default::default()
         }
     }

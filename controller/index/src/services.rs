@@ -4,6 +4,7 @@
 //! it was made from: its object (forgotten when that changes), its waypoint, and its namespace's annotation.
 //! Source: `Service.spec`; Istio's service conversion.
 
+use crate::connect_strategy;
 use crate::octets::octets;
 use crate::out::Out;
 use crate::ports;
@@ -13,7 +14,7 @@ use crate::statuses::Condition;
 use crate::waypoints::{Resolution, Waypoints};
 use crate::world::{Name, World};
 use ambit_api::{labels, type_urls, workload as pb};
-use ambit_crds::istio::ServiceEntrySpec;
+use ambit_crds::istio::{Resolution as EntryResolution, ServiceEntrySpec};
 use ambit_crds::{Kind, ObjectKey, Resource as Object};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
@@ -44,8 +45,8 @@ pub(crate) struct ServiceFact<'a> {
     pub(crate) ports: Vec<PortFact>,
     /// Gateway `<namespace>/<name>` that its traffic goes through, when bound.
     pub(crate) waypoint: Option<String>,
-    /// The Gateway that a part of it goes through.
-    pub(crate) canary: Option<String>,
+    /// The Gateway that a part of it goes through, and how many of a hundred.
+    pub(crate) canary: Option<(String, u32)>,
     /// Who has no service of that hostname means this one.
     pub(crate) canonical: bool,
     /// Virtual addresses, and blocks of them.
@@ -66,6 +67,25 @@ impl<'a> ServiceFact<'a> {
         match self.origin {
             Origin::Service(object) => object.metadata.labels.as_ref(),
             Origin::Entry(object) => object.metadata.labels.as_ref(),
+        }
+    }
+
+    /// Whether names below its wildcard are resolved as requests name them.
+    pub(crate) fn is_by_host(&self) -> bool {
+        match self.origin {
+            Origin::Service(_) => false,
+            Origin::Entry(entry) => {
+                entry.spec.resolution == EntryResolution::DynamicDns
+                    && self.hostname.starts_with("*.")
+            }
+        }
+    }
+
+    /// Whether the addresses of its endpoints' names are raced.
+    pub(crate) fn races(&self) -> bool {
+        match self.origin {
+            Origin::Service(_) => false,
+            Origin::Entry(entry) => connect_strategy::races(entry),
         }
     }
 
@@ -212,7 +232,7 @@ fn make(
     let addresses = addresses(spec)?;
     let hostname = world.config.hostname(namespace, name);
     let key = world.config.service_key(namespace, name);
-    let network = &world.config.network;
+    let network = world.network;
     let message = pb::Service {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
@@ -220,7 +240,7 @@ fn make(
         addresses: addresses
             .iter()
             .map(|ip| pb::NetworkAddress {
-                network: network.clone(),
+                network: network.to_owned(),
                 address: octets(*ip),
                 length: None,
             })

@@ -76,10 +76,10 @@ impl Resolution {
         }
     }
 
-    /// Gateway `<namespace>/<name>` of the second one.
-    pub(crate) fn canary(&self) -> Option<String> {
+    /// Gateway `<namespace>/<name>` of the second one, and how many of a hundred go there.
+    pub(crate) fn canary(&self) -> Option<(String, u32)> {
         match self {
-            Self::Bound(bound) => bound.share.canary().map(str::to_owned),
+            Self::Bound(bound) => bound.share.second(),
             Self::None | Self::Unusable { .. } => None,
         }
     }
@@ -124,6 +124,15 @@ impl<'g> Waypoints<'g> {
         self.gateways
             .get(&(namespace, name))
             .is_some_and(GatewayFact::is_waypoint)
+    }
+
+    /// How node proxies hand connections to the pods of a gateway.
+    pub(crate) fn application_tunnel(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<pb::ApplicationTunnel> {
+        self.gateways.get(&(namespace, name))?.application_tunnel()
     }
 
     /// The waypoint of a service, and perhaps a second one beside it. The rest is as with [`Self::resolve`].

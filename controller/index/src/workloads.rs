@@ -98,7 +98,7 @@ fn one(
     let address = pb::Address {
         r#type: Some(pb::address::Type::Workload(message)),
     };
-    let alias = |ip: &IpAddr| format!("{}/{ip}", config.network);
+    let alias = |ip: &IpAddr| format!("{}/{ip}", context.world.network);
     let aliases = match host_network {
         true => Vec::new(),
         false => addresses.iter().map(alias).collect(),
@@ -133,18 +133,20 @@ fn message(
                 .resolve(context.world, named, Traffic::Workload, || None)
         }
     };
+    let tunnel = gateway.and_then(|g| context.waypoints.application_tunnel(namespace, g));
     let workload_name = names::workload_name(pod, name);
     let node = spec.node_name.as_deref().unwrap_or_default();
     pb::Workload {
         name: name.to_owned(),
         namespace: namespace.to_owned(),
-        network: config.network.clone(),
+        network: context.world.network.to_owned(),
         tunnel_protocol: match native || captured {
             true => pb::TunnelProtocol::Hbone,
             false => pb::TunnelProtocol::None,
         }
         .into(),
         native_tunnel: native,
+        application_tunnel: tunnel,
         trust_domain: config.wire_trust_domain(),
         service_account: account(spec).to_owned(),
         waypoint: waypoint.bound().map(|b| b.address),

@@ -4,15 +4,16 @@
 
 use crate::age::Age;
 use crate::config::MeshConfig;
+use crate::revision::Revisions;
 use crate::selector::{Labels, label};
 use ambit_api::{labels, workload as pb};
-use ambit_crds::gateway::{GatewaySpec, GatewayStatus, HttpRouteSpec, ReferenceGrantSpec};
+use ambit_crds::gateway::{GatewayClass, GatewaySpec, GatewayStatus, HttpRouteSpec, ReferenceGrantSpec};
 use ambit_crds::istio::{
     AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
     ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,
 };
 use ambit_crds::{Kind, Object, ObjectKey, Resource};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
@@ -24,12 +25,16 @@ pub(crate) type Name<'a> = (&'a str, &'a str);
 /// The objects.
 pub(crate) struct World<'a> {
     pub(crate) config: &'a MeshConfig,
+    pub(crate) revisions: Revisions<'a>,
+    /// Network of every address that names none.
+    pub(crate) network: &'a str,
     objects: &'a BTreeMap<ObjectKey, Arc<Object>>,
     pub(crate) namespaces: BTreeMap<&'a str, &'a Namespace>,
     pub(crate) nodes: BTreeMap<&'a str, &'a Node>,
     pub(crate) services: BTreeMap<Name<'a>, &'a Service>,
     pub(crate) config_maps: BTreeMap<Name<'a>, &'a ConfigMap>,
     pub(crate) gateways: BTreeMap<Name<'a>, &'a Resource<GatewaySpec, GatewayStatus>>,
+    pub(crate) gateway_classes: BTreeMap<&'a str, &'a GatewayClass>,
     pub(crate) istio_gateways: Vec<&'a Resource<IstioGatewaySpec>>,
     /// GRPCRoutes among them.
     pub(crate) http_routes: Vec<&'a Resource<HttpRouteSpec>>,
@@ -66,12 +71,15 @@ impl<'a> World<'a> {
     ) -> Self {
         let mut world = Self {
             config,
+            revisions: Revisions::of(config, objects),
+            network: network(config, objects),
             objects,
             namespaces: BTreeMap::new(),
             nodes: BTreeMap::new(),
             services: BTreeMap::new(),
             config_maps: BTreeMap::new(),
             gateways: BTreeMap::new(),
+            gateway_classes: BTreeMap::new(),
             istio_gateways: Vec::new(),
             http_routes: Vec::new(),
             reference_grants: Vec::new(),
@@ -85,7 +93,9 @@ impl<'a> World<'a> {
         };
         let many = |key: &ObjectKey| matches!(key.kind, Kind::Pod | Kind::EndpointSlice);
         for (key, object) in objects.iter().filter(|(key, _)| !many(key)) {
-            world.place(key, object);
+            if world.revisions.acts_on(key, object) {
+                world.place(key, object);
+            }
         }
         by_age(&mut world.istio_gateways);
         by_age(&mut world.http_routes);
@@ -105,6 +115,7 @@ impl<'a> World<'a> {
             Object::Service(o) => drop(self.services.insert(name, o)),
             Object::ConfigMap(o) => drop(self.config_maps.insert(name, o)),
             Object::Gateway(o) => drop(self.gateways.insert(name, o)),
+            Object::GatewayClass(o) => drop(self.gateway_classes.insert(name.1, o)),
             Object::IstioGateway(o) => self.istio_gateways.push(o),
             Object::HttpRoute(o) => self.http_routes.push(o),
             Object::GrpcRoute(o) => self.http_routes.push(&o.route),
@@ -123,6 +134,12 @@ impl<'a> World<'a> {
             | Object::Other(_) => {}
             Object::Unserved(o) => self.unserved.push((key, &o.kind)),
         }
+    }
+
+    /// Whether a Gateway is run by our revision.
+    pub(crate) fn runs(&self, gateway: &ObjectMeta) -> bool {
+        let of_namespace = self.namespace_labels(name_of(gateway).0);
+        self.revisions.runs(gateway.labels.as_ref(), of_namespace)
     }
 
     /// Labels of a namespace.
@@ -170,6 +187,22 @@ impl<'a> World<'a> {
             .filter_map(|(key, object)| Some((&*key.name, as_pod(object)?)))
     }
 
+    /// A service account.
+    pub(crate) fn account(&self, (namespace, name): Name<'_>) -> Option<&'a ServiceAccount> {
+        let key = ObjectKey::new(Kind::ServiceAccount, namespace, name);
+        as_account(self.objects.get(&key)?)
+    }
+
+    /// Service accounts of a namespace, by name.
+    pub(crate) fn accounts_of(
+        &self,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a ServiceAccount)> {
+        self.of_kind(Kind::ServiceAccount, namespace)
+            .take_while(move |(key, _)| *key.namespace == *namespace)
+            .filter_map(|(key, object)| Some((&*key.name, as_account(object)?)))
+    }
+
     /// An EndpointSlice.
     pub(crate) fn slice(&self, (namespace, name): Name<'_>) -> Option<&'a EndpointSlice> {
         let key = ObjectKey::new(Kind::EndpointSlice, namespace, name);
@@ -208,6 +241,16 @@ impl<'a> World<'a> {
     }
 }
 
+/// What the system namespace says, else the setting.
+pub(crate) fn network<'a>(
+    config: &'a MeshConfig,
+    objects: &'a BTreeMap<ObjectKey, Arc<Object>>,
+) -> &'a str {
+    let key = ObjectKey::new(Kind::Namespace, "", &config.system_namespace);
+    let labels = objects.get(&key).map(|namespace| namespace.labels());
+    label(labels, labels::NETWORK).unwrap_or(&config.network)
+}
+
 /// Namespace and name of an object; empty where absent.
 pub(crate) fn name_of(meta: &ObjectMeta) -> Name<'_> {
     (
@@ -219,6 +262,13 @@ pub(crate) fn name_of(meta: &ObjectMeta) -> Name<'_> {
 fn as_pod(object: &Object) -> Option<&Pod> {
     match object {
         Object::Pod(pod) => Some(pod),
+        _ => None,
+    }
+}
+
+fn as_account(object: &Object) -> Option<&ServiceAccount> {
+    match object {
+        Object::ServiceAccount(account) => Some(account),
         _ => None,
     }
 }

@@ -8,10 +8,11 @@ use crate::cluster::authority::AuthorityError;
 use crate::config::AuthorityConfig;
 use crate::metrics::authority::{AuthorityMetrics, Reload};
 use crate::signing::{Signer, Signing};
-use ambit_ca::authority::{Authority, Pem, SelfSigned, Terms};
+use ambit_ca::authority::{Authority, OpenError, Pem, SelfSigned, Terms};
 use ambit_ca::rotation::{self, Published};
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -61,7 +62,7 @@ impl Keeper {
         let now = SystemTime::now();
         let leading = *leads.borrow();
         let seen = origin.load(&form(&settings), leading, now).await?;
-        let authority = Authority::from_pem(origin.place(), &seen, &terms(&settings, now))?;
+        let authority = first(origin.place(), &seen, &terms(&settings, now))?;
         metrics.reloaded(Reload::Adopted);
         let published = Published {
             roots: authority.roots().clone(),
@@ -69,6 +70,7 @@ impl Keeper {
         };
         let (signer, receiver) = watch::channel(Arc::new(Signing {
             published: published.roots.clone(),
+            revoked: authority.crl().into(),
             authority: authority.clone(),
             pending: None,
             refusal: None,
@@ -216,6 +218,17 @@ impl Keeper {
         Ok(written)
     }
 
+    /// The lists of all authorities that leaves may be of.
+    fn revoked(&self) -> String {
+        let mut lists: Vec<&str> = Vec::new();
+        for authority in &self.held {
+            if !authority.crl().is_empty() && !lists.contains(&authority.crl()) {
+                lists.push(authority.crl());
+            }
+        }
+        lists.join("\n")
+    }
+
     fn newest(&self) -> &Authority {
         self.held.last().expect("there is always one")
     }
@@ -233,13 +246,18 @@ impl Keeper {
         let next = Signing {
             authority: self.chosen(now).publishing(&self.published.roots),
             published: self.published.roots.clone(),
+            revoked: self.revoked().into(),
             pending: rotation::pending(&self.published, self.newest().roots()),
             refusal: self.refusal.clone(),
         };
         self.complain(&next, now);
+        if let Err(error) = self.origin.publish_crl(&next.revoked) {
+            tracing::warn!(error = %causes(&error), "revocation lists not published");
+        }
         self.signer.send_if_modified(|signing| {
             let same = signing.authority.is_same(&next.authority)
                 && signing.pending == next.pending
+                && signing.revoked == next.revoked
                 && signing.refusal == next.refusal;
             if !same {
                 *signing = Arc::new(next);
@@ -261,6 +279,17 @@ impl Keeper {
             hours_left = left.as_secs() / 3600,
             "the certificate authority ends soon; when it does, no certificate is signed"
         );
+    }
+}
+
+/// The authority to begin with. One whose lists of revoked certificates have run out is better than none.
+fn first(place: &Path, pem: &Pem, terms: &Terms<'_>) -> Result<Authority, OpenError> {
+    match Authority::from_pem(place, pem, terms) {
+        Err(error @ OpenError::Outdated { .. }) => {
+            tracing::error!(error = %causes(&error), "used all the same until there are newer ones");
+            Authority::with_old_lists(place, pem, terms)
+        }
+        opened => opened,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where the authority itself is kept: a directory, or a cluster's mount and Secret.
 
 use crate::cluster::authority::{AuthorityError, Store};
-use ambit_ca::authority::{Pem, SelfSigned, load};
+use ambit_ca::authority::{OpenError, Pem, SelfSigned, load, publish_crl};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -24,6 +24,14 @@ impl Origin {
         match self {
             Self::Directory(dir) => Ok(load(dir, form, now)?),
             Self::Cluster(store) => store.load(form, leads, now).await,
+        }
+    }
+
+    /// Publishes lists of revoked certificates beside it; in a cluster ConfigMaps carry them.
+    pub(super) fn publish_crl(&self, pem: &str) -> Result<(), OpenError> {
+        match self {
+            Self::Directory(dir) => publish_crl(dir, pem),
+            Self::Cluster(_) => Ok(()),
         }
     }
 

@@ -174,6 +174,7 @@ fn parse(secret: &Value) -> Result<Pem, AuthorityError> {
         ca_key: required("ca-key.pem")?,
         cert_chain: part("cert-chain.pem").unwrap_or_default(),
         root_cert: part("root-cert.pem").unwrap_or_default(),
+        crl: part("ca-crl.pem").unwrap_or_default(),
     })
 }
 

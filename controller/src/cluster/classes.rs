@@ -1,5 +1,5 @@
 //! The `Accepted` condition of GatewayClasses that name our controller.
-//! In: the classes there are. Out: statuses that differ. Only the leader writes; where the kind is not
+//! In: the classes there are. Out: statuses that differ. Only the leader of the default revision writes; where the kind is not
 //! installed, nothing is done until it is.
 //! Source: Gateway API v1, GatewayClass.
 
@@ -28,13 +28,16 @@ const DEADLINE: Duration = Duration::from_secs(15);
 pub(crate) struct Classes {
     pub(crate) client: Client,
     pub(crate) leads: watch::Receiver<bool>,
+    /// Whether objects that name no revision, as classes do, are ours to write about.
+    pub(crate) holds_default: watch::Receiver<bool>,
 }
 
 impl Classes {
     /// Runs until the drain begins.
     pub(crate) async fn run(mut self, mut drain: drain::Watch) {
         loop {
-            if *self.leads.borrow_and_update() {
+            let holds_default = *self.holds_default.borrow_and_update();
+            if *self.leads.borrow_and_update() && holds_default {
                 match timeout(DEADLINE, self.look()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) if is_missing(&error) => {}
@@ -47,6 +50,7 @@ impl Classes {
             tokio::select! {
                 _ = drain.signalled() => return,
                 Ok(()) = self.leads.changed() => {}
+                Ok(()) = self.holds_default.changed() => {}
                 () = sleep(LOOK) => {}
             }
         }

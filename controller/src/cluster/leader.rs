@@ -4,6 +4,7 @@
 //! Spec: coordination.k8s.io/v1 Lease, as client-go's leader election uses it.
 
 use super::MANAGER;
+use crate::config::of_revision;
 use crate::metrics::cluster::ClusterMetrics;
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+/// Name of the Lease; each revision has its own.
 const NAME: &str = "ambit-controller-leader";
 /// A Lease that nobody renewed for this long may be taken.
 const LEASE: Duration = Duration::from_secs(15);
@@ -30,6 +32,8 @@ const REQUEST: Duration = Duration::from_secs(4);
 pub(crate) struct Candidate {
     api: Api<Lease>,
     namespace: String,
+    /// Name of the Lease.
+    name: String,
     /// Name of this replica.
     me: String,
     leads: watch::Sender<bool>,
@@ -61,7 +65,7 @@ impl Candidate {
     /// A candidate, and whether it leads.
     pub(crate) fn new(
         client: Client,
-        namespace: &str,
+        (namespace, revision): (&str, &str),
         me: &str,
         metrics: ClusterMetrics,
     ) -> (Self, watch::Receiver<bool>) {
@@ -69,6 +73,7 @@ impl Candidate {
         let candidate = Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
+            name: of_revision(NAME, revision),
             me: me.to_owned(),
             leads,
             seen: None,
@@ -132,7 +137,7 @@ impl Candidate {
 
     /// Whether we hold the Lease now.
     async fn round(&mut self) -> Result<bool, kube::Error> {
-        let Some(lease) = self.api.get_opt(NAME).await? else {
+        let Some(lease) = self.api.get_opt(&self.name).await? else {
             let lease = self.lease(None, Timestamp::now());
             let made = self.api.create(&PostParams::default(), &lease).await;
             return held(made);
@@ -155,7 +160,7 @@ impl Candidate {
         let wanted = self.lease(Some(&lease), Timestamp::now());
         let done = self
             .api
-            .replace(NAME, &PostParams::default(), &wanted)
+            .replace(&self.name, &PostParams::default(), &wanted)
             .await;
         held(done)
     }
@@ -164,7 +169,7 @@ impl Candidate {
     fn lease(&self, before: Option<&Lease>, now: Timestamp) -> Lease {
         let mut lease = before.cloned().unwrap_or_default();
         lease.metadata.managed_fields = None;
-        lease.metadata.name = Some(NAME.to_owned());
+        lease.metadata.name = Some(self.name.clone());
         lease.metadata.namespace = Some(self.namespace.clone());
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
         if spec.holder_identity.as_ref() != Some(&self.me) {
@@ -178,7 +183,7 @@ impl Candidate {
     }
 
     async fn release(&self) {
-        let Ok(Some(mut lease)) = self.api.get_opt(NAME).await else {
+        let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else {
             return;
         };
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
@@ -192,7 +197,7 @@ impl Candidate {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        if let Err(error) = self.api.replace(NAME, &params, &lease).await {
+        if let Err(error) = self.api.replace(&self.name, &params, &lease).await {
             tracing::debug!(error = %causes(&error), "the Lease was not released");
         }
     }

@@ -6,7 +6,10 @@
 
 use super::MANAGER;
 use crate::admission::{PROBE, PROBED};
+use crate::config::of_revision;
 use crate::signing::{Signer, current};
+use ambit_api::labels;
+use ambit_index::DEFAULT_REVISION;
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
 use ambit_source::kubernetes::{Address, Cause, Client, RequestError, Writer, read};
@@ -28,6 +31,8 @@ pub(crate) struct Registration {
     pub(crate) client: Client,
     /// Namespace of the controller; part of the registration's name.
     pub(crate) namespace: String,
+    /// Of the controller; part of the name, too, unless it is the default one.
+    pub(crate) revision: String,
     pub(crate) signer: Signer,
     pub(crate) leads: watch::Receiver<bool>,
 }
@@ -57,7 +62,11 @@ impl Registration {
             "ValidatingWebhookConfiguration",
             "validatingwebhookconfigurations",
         )
-        .named(&format!("ambit-validator-{}", self.namespace));
+        .named(&format!(
+            "{}-{}",
+            of_revision("ambit-validator", &self.revision),
+            self.namespace
+        ));
         let Some(there) = read(&self.client, &address).await? else {
             return Ok(());
         };
@@ -85,9 +94,14 @@ impl Registration {
         let resource = ApiResource::from_gvk_with_plural(&gvk, "virtualservices");
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
-        let object = DynamicObject::new(PROBE, &resource)
+        let mut object = DynamicObject::new(PROBE, &resource)
             .within(&self.namespace)
             .data(json!({"spec": {"hosts": ["probe.invalid"]}}));
+        if self.revision != DEFAULT_REVISION {
+            // Those that name no revision are judged by the default one.
+            let label = (labels::REVISION.to_owned(), self.revision.clone());
+            object.metadata.labels = Some([label].into());
+        }
         let params = PostParams {
             dry_run: true,
             field_manager: Some(MANAGER.to_owned()),

@@ -1,10 +1,10 @@
-//! The mesh's root certificates in every namespace, for pods to mount.
+//! The mesh's root certificates in every namespace, for pods to mount; and, where there are any, the lists of revoked ones.
 //! In: what is published, the namespaces there are, the ConfigMaps that carry it now. Out: ConfigMaps
 //! that are missing or differ. Only the leader writes; a ConfigMap that someone deletes comes back.
-//! Source: Istio's `istio-ca-root-cert`.
+//! Source: Istio's `istio-ca-root-cert` and `istio-ca-crl`.
 
 use super::MANAGER;
-use crate::signing::{Signer, current};
+use crate::signing::{Signer, Signing, current};
 use ambit_runtime::causes::causes;
 use ambit_runtime::drain;
 use ambit_source::kubernetes::{Client, Outcome, Writer};
@@ -20,8 +20,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-const NAME: &str = "istio-ca-root-cert";
-const KEY: &str = "root-cert.pem";
+/// What the ConfigMaps of one name carry.
+#[derive(Clone, Copy)]
+pub(crate) struct Carried {
+    name: &'static str,
+    key: &'static str,
+    content: fn(&Signing) -> &str,
+}
+
+/// The roots.
+pub(crate) const ROOTS: Carried = Carried {
+    name: "istio-ca-root-cert",
+    key: "root-cert.pem",
+    content: |signing| signing.authority.roots_pem(),
+};
+/// The lists. Without any the ConfigMaps that there are say nothing.
+pub(crate) const REVOKED: Carried = Carried {
+    name: "istio-ca-crl",
+    key: "ca-crl.pem",
+    content: |signing| &signing.revoked,
+};
 /// Namespaces without pods of users.
 const WITHOUT: [&str; 2] = ["kube-public", "kube-node-lease"];
 /// Pause after a write or the watch failed.
@@ -30,8 +48,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Namespaces that are not being deleted.
 pub(crate) type Namespaces = watch::Receiver<Arc<BTreeSet<String>>>;
 
-/// Keeps the root in every namespace.
+/// Keeps them in every namespace.
 pub(crate) struct Roots {
+    pub(crate) carried: Carried,
     pub(crate) client: Client,
     pub(crate) signer: Signer,
     pub(crate) namespaces: Namespaces,
@@ -42,7 +61,7 @@ impl Roots {
     /// Runs until the drain begins.
     pub(crate) async fn run(mut self, mut drain: drain::Watch) {
         let api: Api<ConfigMap> = Api::all(self.client.clone());
-        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.carried.name));
         let mut events = pin!(watcher(api, config));
         let writer = Writer::new(self.client.clone(), MANAGER);
         let mut there = There::default();
@@ -54,9 +73,10 @@ impl Roots {
                 Ok(()) = self.leads.changed() => {}
                 Ok(()) = self.signer.changed() => {}
                 event = events.next() => match event {
-                    Some(Ok(event)) => there.note(event),
+                    Some(Ok(event)) => there.note(self.carried.key, event),
                     Some(Err(error)) => {
-                        tracing::warn!(error = %causes(&error), "ConfigMaps of the root are not watched");
+                        let name = self.carried.name;
+                        tracing::warn!(name, error = %causes(&error), "ConfigMaps are not watched");
                         pause = Some(RETRY);
                     }
                     None => return,
@@ -77,22 +97,24 @@ impl Roots {
     /// Writes what is missing; whether all of it was written.
     async fn fill(&mut self, writer: &Writer, there: &mut There) -> bool {
         let namespaces = self.namespaces.borrow_and_update().clone();
-        let roots = current(&self.signer).authority.roots_pem().to_owned();
+        let signing = current(&self.signer);
+        let content = (self.carried.content)(&signing);
         let mut complete = true;
-        for namespace in missing(&namespaces, &there.content, &roots) {
+        for namespace in missing(&namespaces, &there.content, content) {
             if !*self.leads.borrow() {
                 return true;
             }
-            match writer.apply(&document(&namespace, &roots)).await {
+            match writer.apply(&document(self.carried, &namespace, content)).await {
                 Ok(Outcome::Done) => {
-                    there.content.insert(namespace, roots.clone());
+                    there.content.insert(namespace, content.to_owned());
                 }
                 // The namespace went away meanwhile.
                 Ok(Outcome::Absent) => {}
                 Err(error) => {
                     complete = false;
                     let error = causes(&error);
-                    tracing::warn!(namespace, %error, "root certificate not written");
+                    let name = self.carried.name;
+                    tracing::warn!(namespace, name, %error, "ConfigMap not written");
                 }
             }
         }
@@ -112,7 +134,7 @@ struct There {
 }
 
 impl There {
-    fn note(&mut self, event: Event<ConfigMap>) {
+    fn note(&mut self, key: &str, event: Event<ConfigMap>) {
         match event {
             Event::Init => {
                 self.listed = false;
@@ -120,7 +142,7 @@ impl There {
             }
             Event::InitDone => self.listed = true,
             Event::Apply(map) | Event::InitApply(map) => {
-                let content = map.data.and_then(|mut data| data.remove(KEY));
+                let content = map.data.and_then(|mut data| data.remove(key));
                 if let Some(namespace) = map.metadata.namespace {
                     self.content.insert(namespace, content.unwrap_or_default());
                 }
@@ -137,25 +159,25 @@ impl There {
 fn missing(
     namespaces: &BTreeSet<String>,
     there: &BTreeMap<String, String>,
-    roots: &str,
+    wanted: &str,
 ) -> Vec<String> {
     let lacks = |namespace: &&String| {
-        !WITHOUT.contains(&namespace.as_str())
-            && there.get(*namespace).is_none_or(|content| content != roots)
+        let content = there.get(*namespace).map_or("", String::as_str);
+        !WITHOUT.contains(&namespace.as_str()) && content != wanted
     };
     namespaces.iter().filter(lacks).cloned().collect()
 }
 
-fn document(namespace: &str, roots: &str) -> Value {
+fn document(carried: Carried, namespace: &str, content: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": NAME,
+            "name": carried.name,
             "namespace": namespace,
             "labels": {"istio.io/config": "true"},
         },
-        "data": {KEY: roots},
+        "data": {carried.key: content},
     })
 }
 
@@ -170,5 +192,7 @@ mod tests {
             .map(|(namespace, content)| (namespace.to_owned(), content.to_owned()))
             .into();
         assert_eq!(missing(&namespaces, &there, "root"), ["b", "c"]);
+        // Nothing to carry: only what there is has to say so.
+        assert_eq!(missing(&namespaces, &there, ""), ["a", "b"]);
     }
 }

@@ -2,6 +2,7 @@
 //! Source: paths and keys of istiod's debug port where there is one (`istioctl`, Kiali read them).
 
 use super::http::Context;
+use super::xds::differs;
 use crate::signing::current;
 use ambit_api::{security, type_urls, workload};
 use ambit_ca::rotation::Step;
@@ -31,6 +32,7 @@ fn reply(value: &Value) -> Reply {
 
 /// What each proxy was sent and has answered.
 pub(crate) fn syncz(context: &Context) -> Reply {
+    let facts = context.facts.load();
     let one = |stream: &StreamStatus| {
         let mut entry = json!({
             "cluster_id": context.mesh.cluster_id,
@@ -48,6 +50,9 @@ pub(crate) fn syncz(context: &Context) -> Reply {
             })
             .collect();
         entry["types"] = Value::Object(states);
+        if let Some(network) = differs(stream.network.as_deref(), &facts) {
+            entry["other_network"] = network.into();
+        }
         entry
     };
     reply(&context.xds.streams().iter().map(one).collect())

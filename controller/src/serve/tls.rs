@@ -5,9 +5,11 @@
 use super::Authority;
 use super::by_path::{ByPath, Served};
 use super::ca::{CaServer, CaService};
+use crate::config::of_revision;
 use crate::signing::{Signer, Signing, current};
 use ambit_ca::authority::{ServerCertificate, SignError};
 use ambit_identity::https::HttpsAcceptor;
+use ambit_index::MeshConfig;
 use ambit_runtime::drain;
 use ambit_runtime::tasks::TaskGroup;
 use anyhow::Context;
@@ -31,8 +33,10 @@ const MAX_HEADERS: u32 = 64 * 1024;
 /// Pause after an accept that failed: mostly the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Names clients know us by: those of both Services, as short and as long as resolvers allow.
-pub(crate) fn names(namespace: &str, domain: &str) -> Vec<String> {
+/// Names clients know us by: those of both Services, as short and as long as resolvers allow; in another revision than
+/// the default one also with that behind.
+pub(crate) fn names(namespace: &str, mesh: &MeshConfig) -> Vec<String> {
+    let domain = &mesh.cluster_domain;
     let of = |service: &str| {
         [
             format!("{service}.{namespace}.svc"),
@@ -41,12 +45,16 @@ pub(crate) fn names(namespace: &str, domain: &str) -> Vec<String> {
             service.to_owned(),
         ]
     };
-    let services = ["istiod", "ambit-controller"].iter();
-    let local = std::iter::once("localhost".to_owned());
-    services
-        .flat_map(|service| of(service))
-        .chain(local)
-        .collect()
+    let plain = ["istiod", "ambit-controller"].map(str::to_owned);
+    let own = plain.clone().map(|name| of_revision(&name, &mesh.revision));
+    let mut names: Vec<String> = Vec::new();
+    for name in own.iter().chain(&plain).flat_map(|service| of(service)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.push("localhost".to_owned());
+    names
 }
 
 /// A bound TLS port.

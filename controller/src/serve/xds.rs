@@ -1,9 +1,9 @@
 //! Who may open an xDS stream: node proxies, and gateways that exist.
 
 use super::Authority;
-use crate::facts::SharedFacts;
+use crate::facts::{Facts, SharedFacts};
 use ambit_runtime::causes::causes;
-use ambit_xds::{Authorizer, Caller, Denied, Role};
+use ambit_xds::{Authorizer, Caller, Denied, Introduction, Role};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tonic::metadata::MetadataMap;
@@ -46,6 +46,24 @@ impl Authorizer for XdsAuthorizer {
             role,
         })
     }
+
+    fn introduced(&self, caller: &Caller, node: &Introduction) {
+        let facts = self.facts.load();
+        if let Some(network) = differs(node.network.as_deref(), &facts) {
+            tracing::warn!(
+                %caller,
+                node_id = node.id,
+                network,
+                of_the_cluster = &*facts.network,
+                "a proxy says another network than the cluster's"
+            );
+        }
+    }
+}
+
+/// The network that a proxy says, if it is another one.
+pub(crate) fn differs<'a>(says: Option<&'a str>, facts: &Facts) -> Option<&'a str> {
+    says.filter(|network| **network != *facts.network)
 }
 
 /// Value of the `authorization` header.

@@ -81,6 +81,11 @@ impl ClusterWrites {
     pub(super) fn plan(&self, plan: Plan, index: &Index) {
         let now = times::now();
         self.board.with(|wishes| {
+            for key in &plan.untouched {
+                // Not to be written again and again either.
+                wishes.wanted.remove(key);
+                wishes.due.remove(key);
+            }
             for write in plan.writes {
                 let key = key(&write).clone();
                 let write = stamped(write, wishes.wanted.get(&key), index, &now);

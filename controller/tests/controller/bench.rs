@@ -60,6 +60,7 @@ impl Bench {
             namespace: "istio-system".to_owned(),
             xds_addr: ([127, 0, 0, 1], 0).into(),
             http_addr: ([127, 0, 0, 1], 0).into(),
+            compliance: ambit_identity::Compliance::default(),
             mesh: MeshConfig::default(),
             node_accounts: vec![ServiceAccount::new("istio-system", "ztunnel")],
             authority,

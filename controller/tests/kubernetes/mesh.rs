@@ -66,6 +66,7 @@ impl Bench {
             namespace: "istio-system".to_owned(),
             xds_addr: free,
             http_addr: free,
+            compliance: ambit_identity::Compliance::default(),
             mesh: MeshConfig {
                 waypoint_image: "hub/waypoint:1".to_owned(),
                 waypoints: WaypointForm::Deployments {

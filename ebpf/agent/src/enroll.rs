@@ -9,4 +9,5 @@ pub mod older;
 pub mod plan;
 pub mod pod;
 pub mod quiet;
+mod rerouting;
 pub mod routing;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ambit_cni::wire::{Refusal, Request};
-use ambit_net::netlink::AddressChange;
+use ambit_net::netlink::Change;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::intent::PodFacts;
@@ -53,14 +53,14 @@ pub enum Event {
         /// In a word, unless the proxy just went: a label of `ambit_zds_sessions_failed_total`.
         failure: Option<&'static str>,
     },
-    /// An address of a pod changed; `None` means changes were lost and all must be read again.
-    Address {
+    /// An address or interface of a pod changed; `None` means changes were lost and all must be read again.
+    Network {
         /// The pod's slot number.
         slot: u32,
         /// Cookie of its namespace, in case the slot has a new pod.
         cookie: u64,
         /// What changed.
-        change: Option<AddressChange>,
+        change: Option<Change>,
     },
 }
 

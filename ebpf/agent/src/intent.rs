@@ -4,7 +4,7 @@
 //! Spec: Istio labels `istio.io/dataplane-mode`, annotations `ambient.istio.io/*`,
 //! `sidecar.istio.io/status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ambit_api::labels;
@@ -120,7 +120,9 @@ pub fn intent(
     if pod.annotations.contains_key(SIDECAR_STATUS) {
         return stay(Reason::Sidecar);
     }
-    if pod.labels.contains_key(labels::GATEWAY_NAME) {
+    // A gateway's own pod. One that somebody else runs is an application like any other.
+    let is_gateway = [labels::GATEWAY_NAME, labels::MANAGED];
+    if is_gateway.iter().all(|label| pod.labels.contains_key(*label)) {
         return stay(Reason::Gateway);
     }
     match pod.labels.get(labels::DATAPLANE_MODE).map(String::as_str) {
@@ -147,8 +149,31 @@ fn options(pod: &PodFacts) -> PodOptions {
     PodOptions {
         plain_dns: says(labels::DNS_CAPTURE, "false"),
         plain_inbound: says(labels::BYPASS_INBOUND_CAPTURE, "true"),
+        reroute: !virtual_interfaces(pod).is_empty(),
     }
 }
+
+/// Interfaces inside the pod that bring traffic of virtual machines or containers in it.
+pub fn virtual_interfaces(pod: &PodFacts) -> BTreeSet<String> {
+    let named = pod.annotations.get(labels::REROUTE_VIRTUAL_INTERFACES);
+    let names = named.into_iter().flat_map(|names| names.split(','));
+    names
+        .map(str::trim)
+        .filter(|name| is_interface(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether the kernel would take it for the name of an interface that is not `lo`
+/// (`dev_valid_name` in `net/core/dev.c`).
+fn is_interface(name: &str) -> bool {
+    let fits = !name.is_empty() && name.len() < LONGEST_NAME;
+    let reserved = ["lo", ".", ".."].contains(&name);
+    fits && !reserved && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+}
+
+/// `IFNAMSIZ`, with the byte that ends it.
+const LONGEST_NAME: usize = 16;
 
 const AMBIENT: &str = "ambient";
 const NONE: &str = "none";
@@ -167,6 +192,23 @@ mod tests {
             .iter()
             .map(|(k, v)| ((*k).into(), (*v).into()))
             .collect()
+    }
+
+    #[test]
+    fn virtual_interfaces_are_a_list_of_names_the_kernel_would_take() {
+        let named = |value: &str| {
+            let pod = PodFacts {
+                annotations: map(&[(labels::REROUTE_VIRTUAL_INTERFACES, value)]),
+                ..pod(&[])
+            };
+            assert_eq!(options(&pod).reroute, !virtual_interfaces(&pod).is_empty());
+            virtual_interfaces(&pod).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(named("docker0, k6t-eth0"), ["docker0", "k6t-eth0"]);
+        assert_eq!(named("abcdefghijklmno"), ["abcdefghijklmno"]);
+        for nothing in ["", " , ", "lo", "..", "a/b", "a b", "abcdefghijklmnop"] {
+            assert!(named(nothing).is_empty(), "{nothing}");
+        }
     }
 
     fn pod(labels: &[(&str, &str)]) -> PodFacts {
@@ -221,7 +263,11 @@ mod tests {
         let gateway = pod(&[
             ambient[0],
             ("gateway.networking.k8s.io/gateway-name", "waypoint"),
+            ("gateway.istio.io/managed", "istio.io-mesh-controller"),
         ]);
+        let foreign = [ambient[0], ("gateway.networking.k8s.io/gateway-name", "edge")];
+        let captured = intent(&pod(&foreign), None, &[]);
+        assert!(matches!(captured, Intent::Enroll(_)), "{captured:?}");
         for (pod, excluded, reason) in [
             (host, vec![], Reason::HostNetwork),
             (finished, vec![], Reason::Finished),

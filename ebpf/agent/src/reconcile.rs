@@ -21,7 +21,7 @@ use std::sync::Arc;
 use ambit_cni::known::Known;
 use ambit_ebpf_common::MAX_SLOTS;
 use ambit_ebpf_loader::{Capture, Slot};
-use ambit_net::netlink::AddressEvents;
+use ambit_net::netlink::{Change, Changes};
 use ambit_runtime::readiness::Gate;
 use ambit_runtime::tasks;
 use tokio::sync::{mpsc, watch};
@@ -129,17 +129,15 @@ impl Reconciler {
                 }
                 self.proxy_gone(session, &reason).await;
             }
-            Event::Address {
+            Event::Network {
                 slot,
                 cookie,
                 change,
             } => {
-                let outside = change.is_none_or(|change| is_pod_address(change.address().ip));
-                if outside
-                    && self
-                        .pods
-                        .get(&slot)
-                        .is_some_and(|pod| pod.entry.cookie == cookie)
+                if self
+                    .pods
+                    .get(&slot)
+                    .is_some_and(|pod| pod.entry.cookie == cookie && concerns(pod, change))
                 {
                     self.follow_addresses(slot).await;
                 }
@@ -248,15 +246,15 @@ impl Reconciler {
         {
             return;
         }
-        match AddressEvents::open(&pod.netns) {
+        match Changes::open(&pod.netns) {
             Ok(mut changes) => {
                 let (slot, cookie, events) =
                     (pod.entry.slot, pod.entry.cookie, self.sender.clone());
-                pod.follower = Some(tasks::spawn("pod addresses", async move {
+                pod.follower = Some(tasks::spawn("pod network", async move {
                     loop {
                         let change = changes.next().await;
                         let told = events
-                            .send(Event::Address {
+                            .send(Event::Network {
                                 slot,
                                 cookie,
                                 change,
@@ -269,7 +267,7 @@ impl Reconciler {
                 }));
             }
             Err(error) => {
-                tracing::warn!(workload = %pod.entry.uid, %error, "cannot follow addresses")
+                tracing::warn!(workload = %pod.entry.uid, %error, "cannot follow addresses and interfaces")
             }
         }
     }
@@ -318,6 +316,17 @@ impl Reconciler {
         (0..MAX_SLOTS)
             .find(|number| !self.pods.contains_key(number) && !self.reserved.contains(number))
             .and_then(Slot::new)
+    }
+}
+
+/// Whether addresses, or interfaces the pod names, may be other than before.
+fn concerns(pod: &Pod, change: Option<Change>) -> bool {
+    match change {
+        None => true,
+        Some(Change::AddressAdded(address) | Change::AddressRemoved(address)) => {
+            is_pod_address(address.ip)
+        }
+        Some(Change::Link(_)) => !pod.virtual_interfaces.is_empty(),
     }
 }
 

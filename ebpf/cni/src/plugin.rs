@@ -115,7 +115,10 @@ fn add(lookup: &dyn Fn(&str) -> Option<String>, conf: &NetConf) -> Result<Vec<u8
                 details: refusal.details,
             });
         }
-        Err(AskError::Away { .. }) => record(conf, "add", pod, agent_away(conf, pod)?),
+        // One that hangs is as good as none, for pods it has nothing to do for.
+        Err(AskError::Away { .. } | AskError::Late(_)) => {
+            record(conf, "add", pod, agent_away(conf, pod)?);
+        }
         Err(error) => {
             return Err(CniError::new(
                 Code::TryAgain,

@@ -203,6 +203,23 @@ fn without_the_agent_only_known_plain_pods_start() {
 }
 
 #[test]
+fn with_an_agent_that_hangs_known_plain_pods_start_too() {
+    let node = Node::new();
+    node.know();
+    // It takes connections and never answers.
+    let _agent = UnixListener::bind(node.path("cni.sock")).unwrap();
+    let conf = node.conf();
+    let (plain, enrolled) = std::thread::scope(|scope| {
+        let conf = &conf;
+        let add = |pod| scope.spawn(move || plugin("ADD", pod, conf));
+        let (plain, enrolled) = (add("plain/web"), add("shop/web"));
+        (plain.join().unwrap(), enrolled.join().unwrap())
+    });
+    assert!(plain.status.success(), "{plain:?}");
+    assert_eq!(error_code(&enrolled), 11);
+}
+
+#[test]
 fn del_never_fails() {
     let node = Node::new();
     let output = plugin("DEL", "shop/web", &node.conf());

@@ -67,6 +67,10 @@ counters! {
     InboundPlain = "inbound_plain",
     /// steer: the pod dialled a listener of the proxy itself; refused.
     ReservedPort = "reserved_port",
+    /// reroute: a connection that a virtual interface brought was taken.
+    Rerouted = "rerouted",
+    /// reroute: a piece of TCP whose ports cannot be read (a fragment, IPv6 extension headers); dropped.
+    RerouteUnclear = "reroute_unclear",
     /// connect, steer: the listener is missing; refused.
     SlotEmpty = "slot_empty",
 }

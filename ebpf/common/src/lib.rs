@@ -4,7 +4,8 @@
 //! Owns no state: maps belong to the kernel, `ambit-ebpf-loader` writes them, the programs read.
 //! Must not: allocate, panic on any input, or know aya. Every layout is `repr(C)`; a change of
 //! one needs a new [`names::ABI_VERSION`].
-//! Spec: the kernel's `include/uapi/linux/bpf.h` (`bpf_sock_addr`, `bpf_sk_lookup`, `bpf_sock_ops`).
+//! Spec: the kernel's `include/uapi/linux/bpf.h` (`bpf_sock_addr`, `bpf_sk_lookup`, `bpf_sock_ops`,
+//! `__sk_buff`).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod keys;
 mod marks;
 pub mod names;
 mod options;
+pub mod reroute;
 mod slot;
 pub mod steer;
 

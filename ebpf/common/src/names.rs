@@ -4,7 +4,7 @@
 //! `<pin root>/v<ABI_VERSION>/maps/`.
 
 /// Changes whenever a map, a key, a value or the meaning of one changes.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Maps.
 pub mod map {
@@ -75,11 +75,13 @@ pub mod program {
     pub const PROBE: &str = "ambit_probe";
     /// Hands connections of one pod to its listeners.
     pub const STEER: &str = "ambit_steer";
+    /// Marks what comes in by a virtual interface of a pod.
+    pub const REROUTE: &str = "ambit_reroute";
 }
 
 /// Globals set at load time.
 pub mod global {
-    /// The slot (u32) an instance of [`super::program::STEER`] serves.
+    /// The slot (u32) an instance of [`super::program::STEER`] or [`super::program::REROUTE`] serves.
     pub const SLOT: &str = "SLOT";
     /// The socket option (i32) that marks a captured connection: `SO_MARK`. Only tests set another, to
     /// see what happens when the kernel refuses it.
@@ -109,7 +111,7 @@ mod tests {
         use super::program::*;
         for name in [
             CONNECT4, CONNECT6, SENDMSG4, SENDMSG6, RECVMSG4, RECVMSG6, PEERNAME4, PEERNAME6,
-            PROBE, STEER,
+            PROBE, STEER, REROUTE,
         ] {
             assert!(name.len() <= 15, "{name}");
         }

@@ -33,6 +33,8 @@ pub enum Decision {
     Pass(Counter),
     /// To this pod's listener for the role; refused if there is none.
     Assign(Role),
+    /// To this pod's outbound listener, counted before.
+    Rerouted,
     /// Nowhere.
     Refuse(Counter),
 }
@@ -42,7 +44,7 @@ pub enum Decision {
 #[inline(always)]
 pub fn decide(
     facts: &Facts,
-    is_own: impl FnOnce(&Address) -> bool,
+    is_own: impl Fn(&Address) -> bool,
     is_probe: impl FnOnce(&Facts) -> bool,
 ) -> Decision {
     let (remote, local) = (&facts.remote.address, &facts.local.address);
@@ -54,6 +56,10 @@ pub fn decide(
             return Decision::Pass(Counter::SteerLocal);
         }
         return Decision::Assign(Role::Outbound);
+    }
+    // Only what `reroute` marked is delivered here although it is for somebody else.
+    if facts.options.reroute && !local.is_local() && !is_own(local) {
+        return Decision::Rerouted;
     }
     if remote.words == local.words {
         return pass_unless_reserved(facts.local.port, Counter::SteerSelf);
@@ -158,6 +164,29 @@ mod tests {
         let plain = facts(ETH0, "10.9.9.9", OWN, 8080);
         assert_eq!(decided(&plain, true), Decision::Pass(Counter::ProbePassed));
         assert_eq!(decided(&plain, false), Decision::Assign(Role::Inbound));
+    }
+
+    #[test]
+    fn what_a_virtual_interface_brings_is_outbound_unless_it_is_for_the_pod() {
+        let options = PodOptions {
+            reroute: true,
+            ..PodOptions::default()
+        };
+        let brought = |to: &str, port| Facts {
+            options,
+            ..facts(7, "192.168.9.2", to, port)
+        };
+        for (to, port) in [("10.96.0.1", 80), (NEIGHBOUR, 15008), ("fd00::9", 443)] {
+            assert_eq!(decided(&brought(to, port), true), Decision::Rerouted);
+        }
+        assert_eq!(
+            decided(&brought(OWN, 80), false),
+            Decision::Assign(Role::Inbound)
+        );
+        assert_eq!(
+            decided(&brought(OWN, 15008), false),
+            Decision::Assign(Role::Hbone)
+        );
     }
 
     #[test]

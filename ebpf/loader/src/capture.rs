@@ -15,8 +15,9 @@ use crate::exclude::{self, Exclusion, ExclusionError};
 use crate::maps::Maps;
 use crate::object::ObjectLoader;
 use crate::pins::Pins;
-use crate::{hooks, layout, steer};
+use crate::{hooks, layout, reroute, steer};
 use ambit_ebpf_common::{Counter, PodOptions, Role, Slot};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -74,6 +75,7 @@ impl Capture {
         maps.set_kubepods(config.kubepods)?;
         hooks::attach(&mut object, cgroup.as_fd(), id, &pins)?;
         steer::refresh(&loader, &pins)?;
+        reroute::refresh(&loader, &pins)?;
         Ok(Self {
             pins,
             loader,
@@ -177,6 +179,17 @@ impl Capture {
     /// for the same namespace it updates the program in place; for another one it moves.
     pub fn attach_steer(&self, slot: Slot, netns: BorrowedFd<'_>) -> Result<(), SteerError> {
         steer::attach(&self.loader, &self.pins, slot, netns)
+    }
+
+    /// Makes `interfaces` those that bring connections of the pod's own, by index. To be called by a
+    /// thread inside the pod's network namespace. Which connections are taken, options decide.
+    pub fn set_rerouted(&self, slot: Slot, interfaces: &BTreeSet<u32>) -> Result<(), SteerError> {
+        reroute::set(&self.loader, &self.pins, slot, interfaces)
+    }
+
+    /// No interface brings connections of the pod's own any more; those that live end.
+    pub fn clear_rerouted(&self, slot: Slot) -> Result<(), SteerError> {
+        reroute::clear(&self.pins, slot)
     }
 
     /// Connections reach the application as without the mesh. Forgets options and exclusions of

@@ -129,13 +129,15 @@ pub enum NameserverError {
     Map(#[from] MapAccessError),
 }
 
-/// Attaching, detaching or listing steer programs failed.
+/// Attaching, detaching or listing the programs of a pod failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SteerError {
     /// The instance for the slot could not be prepared.
-    #[error("cannot prepare the steer program of slot {slot}")]
+    #[error("cannot prepare {program} for slot {slot}")]
     Object {
+        /// Name of the program.
+        program: &'static str,
         /// The slot.
         slot: Slot,
         /// Why not.
@@ -143,8 +145,10 @@ pub enum SteerError {
         source: Box<aya::EbpfError>,
     },
     /// The kernel refused the instance.
-    #[error("the kernel refused the steer program of slot {slot}")]
+    #[error("the kernel refused {program} for slot {slot}")]
     Program {
+        /// Name of the program.
+        program: &'static str,
         /// The slot.
         slot: Slot,
         /// The verifier's answer.
@@ -152,8 +156,10 @@ pub enum SteerError {
         source: Box<aya::programs::ProgramError>,
     },
     /// The link could not be made, changed or removed.
-    #[error("cannot {action} the steer link of slot {slot}")]
+    #[error("cannot {action} the link of {program} in slot {slot}")]
     Link {
+        /// Name of the program.
+        program: &'static str,
         /// The slot.
         slot: Slot,
         /// What was tried.
@@ -162,10 +168,13 @@ pub enum SteerError {
         #[source]
         source: io::Error,
     },
+    /// The kernel has no tcx, by which programs are attached to interfaces: it came with Linux 6.6.
+    #[error("virtual interfaces can be rerouted from Linux 6.6 on")]
+    NoTcx(#[source] io::Error),
     /// The pin directory could not be read.
-    #[error("cannot list pinned steer links")]
+    #[error("cannot list pinned links of pods")]
     List(#[source] io::Error),
-    /// A pin has no slot's name.
+    /// A pin has a name that is not of ours.
     #[error("pin {name:?} is no slot below {MAX_SLOTS}")]
     Name {
         /// The file's name.

@@ -5,7 +5,7 @@
 
 use crate::error::OpenError;
 use crate::pins::{self, Pins};
-use crate::sys::{self, AttachType, BPF_F_BEFORE};
+use crate::sys::{self, AttachType, BPF_F_BEFORE, Target};
 use ambit_ebpf_common::names::program as name;
 use aya::Ebpf;
 use aya::programs::{CgroupSockAddr, Program, ProgramError, SockOps};
@@ -100,9 +100,9 @@ fn create(
     cgroup: BorrowedFd<'_>,
     attach_type: AttachType,
 ) -> io::Result<OwnedFd> {
-    match sys::link_create(program, cgroup, attach_type, BPF_F_BEFORE) {
+    match sys::link_create(program, Target::Fd(cgroup), attach_type, BPF_F_BEFORE) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            sys::link_create(program, cgroup, attach_type, 0)
+            sys::link_create(program, Target::Fd(cgroup), attach_type, 0)
         }
         result => result,
     }

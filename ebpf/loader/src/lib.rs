@@ -16,11 +16,13 @@ mod cgroup;
 mod error;
 mod exclude;
 mod hooks;
+mod instance;
 mod layout;
 mod maps;
 mod nameservers;
 mod object;
 mod pins;
+mod reroute;
 mod steer;
 mod sys;
 

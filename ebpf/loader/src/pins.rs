@@ -1,7 +1,7 @@
 //! Where things are pinned.
 //!
 //! In: the pin root. Out: paths below `<pin root>/v<ABI>/`: `maps/<name>`, `links/<program>`,
-//! `steer/<slot>`; checks that it is a bpffs. Owns the directories, not what is in them.
+//! `steer/<slot>`, `reroute/<slot>-<interface>`; checks that it is a bpffs. Owns the directories, not what is in them.
 
 use crate::error::{OpenError, RemoveError};
 use crate::sys;
@@ -28,7 +28,7 @@ impl Pins {
             root: root.to_owned(),
             version: root.join(format!("v{}", names::ABI_VERSION)),
         };
-        for path in [pins.maps(), pins.links(), pins.steers()] {
+        for path in [pins.maps(), pins.links(), pins.steers(), pins.reroutes()] {
             std::fs::create_dir_all(&path).map_err(|source| OpenError::Pins { path, source })?;
         }
         Ok(pins)
@@ -57,6 +57,17 @@ impl Pins {
     /// Pin of the steer link of a slot.
     pub(crate) fn steer(&self, slot: Slot) -> PathBuf {
         self.steers().join(slot.to_string())
+    }
+
+    /// Directory of the reroute links.
+    pub(crate) fn reroutes(&self) -> PathBuf {
+        self.version.join("reroute")
+    }
+
+    /// Pin of the reroute link of an interface of a slot's pod.
+    pub(crate) fn reroute(&self, slot: Slot, interface: u32) -> PathBuf {
+        // A bpffs takes no dots in names.
+        self.reroutes().join(format!("{slot}-{interface}"))
     }
 
     /// Detaches and unpins everything of this version; the root goes with the last one.
@@ -162,7 +173,7 @@ fn remove_version(version: &Path) -> Result<(), RemoveError> {
         }
     };
     // Links first: without its maps a program would still run. Outermost hooks before steer.
-    for directory in ["links", "steer"] {
+    for directory in ["links", "reroute", "steer"] {
         for pin in list(&version.join(directory))? {
             remove_link(&pin).map_err(failed("detach", &pin))?;
         }
@@ -170,7 +181,7 @@ fn remove_version(version: &Path) -> Result<(), RemoveError> {
     for pin in list(&version.join("maps"))? {
         std::fs::remove_file(&pin).map_err(failed("unpin", &pin))?;
     }
-    for directory in ["links", "steer", "maps", ""] {
+    for directory in ["links", "reroute", "steer", "maps", ""] {
         let path = version.join(directory);
         match std::fs::remove_dir(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -4,11 +4,13 @@
 //! from others in its slot only. A link whose namespace is gone is removed when it is met.
 
 use crate::error::SteerError;
+use crate::instance;
 use crate::object::ObjectLoader;
 use crate::pins::{self, Pins};
-use crate::sys::{self, AttachType};
-use ambit_ebpf_common::{Slot, names};
-use aya::programs::{ProgramError, SkLookup};
+use crate::sys::{self, AttachType, Target};
+use ambit_ebpf_common::Slot;
+use ambit_ebpf_common::names::program::STEER;
+use aya::programs::SkLookup;
 use nix::sys::stat::fstat;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +34,7 @@ pub(crate) fn attach(
         }
         detach(pins, slot)?;
     }
-    let link = sys::link_create(program.as_fd(), netns, AttachType::SkLookup, 0)
+    let link = sys::link_create(program.as_fd(), Target::Fd(netns), AttachType::SkLookup, 0)
         .map_err(failed(slot, "create"))?;
     sys::pin(link.as_fd(), &pin).map_err(failed(slot, "pin"))
 }
@@ -96,29 +98,13 @@ fn refresh_one(loader: &ObjectLoader, pins: &Pins, slot: Slot) -> Result<(), Ste
 }
 
 fn load(loader: &ObjectLoader, slot: Slot) -> Result<OwnedFd, SteerError> {
-    let mut object = loader.instance(slot).map_err(|source| SteerError::Object {
-        slot,
-        source: Box::new(source),
-    })?;
-    let mut load = || {
-        let program: &mut SkLookup = object
-            .program_mut(names::program::STEER)
-            .ok_or(ProgramError::UnexpectedProgramType)?
-            .try_into()?;
+    instance::load(loader, slot, STEER, |program| {
+        let program: &mut SkLookup = program.try_into()?;
         program.load()?;
-        let fd = program.fd()?.as_fd().try_clone_to_owned();
-        fd.map_err(ProgramError::IOError)
-    };
-    load().map_err(|source| SteerError::Program {
-        slot,
-        source: Box::new(source),
+        instance::descriptor(program.fd()?)
     })
 }
 
 fn failed(slot: Slot, action: &'static str) -> impl FnOnce(io::Error) -> SteerError {
-    move |source| SteerError::Link {
-        slot,
-        action,
-        source,
-    }
+    instance::failed(STEER, slot, action)
 }

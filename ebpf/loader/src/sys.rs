@@ -37,6 +37,16 @@ pub(crate) enum AttachType {
     Inet4Getpeername = 29,
     Inet6Getpeername = 30,
     SkLookup = 36,
+    TcxIngress = 46,
+}
+
+/// What a program is attached to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// A cgroup or network namespace.
+    Fd(BorrowedFd<'a>),
+    /// An interface of the network namespace this thread is in.
+    Interface(u32),
 }
 
 const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
@@ -79,7 +89,7 @@ struct ObjectAttr {
 #[repr(C)]
 struct LinkCreateAttr {
     prog_fd: u32,
-    target_fd: u32,
+    target: u32,
     attach_type: u32,
     flags: u32,
     relative_fd: u32,
@@ -108,7 +118,7 @@ struct InfoAttr {
 }
 
 /// `struct bpf_link_info`; `target` is the union at offset 16: the cgroup's id, or the inode of
-/// the network namespace in its first four bytes.
+/// the network namespace or the index of the interface in its first four bytes.
 #[repr(C)]
 #[derive(Default)]
 struct LinkInfoBytes {
@@ -132,6 +142,15 @@ impl LinkTarget {
 
     /// As the inode of a network namespace.
     pub(crate) fn netns_inode(self) -> u32 {
+        self.word()
+    }
+
+    /// As the index of an interface.
+    pub(crate) fn interface(self) -> u32 {
+        self.word()
+    }
+
+    fn word(self) -> u32 {
         let [a, b, c, d, ..] = self.0.to_ne_bytes();
         u32::from_ne_bytes([a, b, c, d])
     }
@@ -159,16 +178,19 @@ pub(crate) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     owned(bpf(BPF_OBJ_GET, &attr)?)
 }
 
-/// Attaches a program to a cgroup or network namespace.
+/// Attaches a program.
 pub(crate) fn link_create(
     program: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
+    target: Target<'_>,
     attach_type: AttachType,
     flags: u32,
 ) -> io::Result<OwnedFd> {
     let attr = LinkCreateAttr {
         prog_fd: raw(program),
-        target_fd: raw(target),
+        target: match target {
+            Target::Fd(fd) => raw(fd),
+            Target::Interface(index) => index,
+        },
         attach_type: attach_type as u32,
         flags,
         relative_fd: 0,

@@ -17,6 +17,7 @@ mod context;
 mod dns;
 mod maps;
 mod probe;
+mod reroute;
 mod socket;
 mod steer;
 

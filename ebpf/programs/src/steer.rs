@@ -15,7 +15,7 @@ use aya_ebpf::programs::SkLookupContext;
 
 /// The slot this instance serves; the default has no listeners.
 #[unsafe(no_mangle)]
-static SLOT: Global<u32> = Global::new(u32::MAX);
+pub(crate) static SLOT: Global<u32> = Global::new(u32::MAX);
 
 const IPPROTO_TCP: u32 = 6;
 const PASS: u32 = 1;
@@ -44,6 +44,7 @@ fn ambit_steer(context: SkLookupContext) -> u32 {
             DROP
         }
         Decision::Assign(role) => assign(&context, slot, role),
+        Decision::Rerouted => rerouted(&context, slot),
     }
 }
 
@@ -61,6 +62,16 @@ fn assign(context: &SkLookupContext, slot: u32, role: Role) -> u32 {
     };
     maps::count(counter);
     verdict
+}
+
+/// Already counted, and asked about again for every packet whose connection is somebody else's.
+#[inline(always)]
+fn rerouted(context: &SkLookupContext, slot: u32) -> u32 {
+    if maps::assign_listener(context, slot, Role::Outbound) {
+        return PASS;
+    }
+    maps::count(Counter::SlotEmpty);
+    DROP
 }
 
 /// `local_port` is in host order, `remote_port` big-endian.

@@ -1,5 +1,8 @@
 //! What applications see of a captured connection.
 
+#[path = "connections/virtual_machine.rs"]
+mod virtual_machine;
+
 use ambit_behaviours::town::{ECHO, OUTSIDE, SOON, TOWN, node, town};
 use ambit_harness::until;
 use anyhow::{Result, ensure};

@@ -8,6 +8,8 @@ mod stage;
 mod classic;
 #[path = "ingress/door.rs"]
 mod door;
+#[path = "ingress/grpc.rs"]
+mod grpc;
 #[path = "ingress/mesh.rs"]
 mod mesh;
 #[path = "ingress/routes.rs"]

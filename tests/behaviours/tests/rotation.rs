@@ -7,6 +7,8 @@ mod attacker;
 #[path = "hostile/certificates.rs"]
 #[allow(dead_code, reason = "shared with attacks")]
 mod certificates;
+#[path = "rotation/revoked.rs"]
+mod revoked;
 
 use ambit_api::ports;
 use ambit_behaviours::town::{ECHO, OUTSIDE, SOON, TOWN, Town, node, town_set};
@@ -41,42 +43,62 @@ const SERVER: &str = "spiffe://cluster.local/ns/town/sa/echo";
 /// A root and an authority below it, as an administrator makes them.
 struct Plugged {
     root: String,
+    root_key: String,
     signing: String,
     key: String,
 }
 
+/// Serial number of the authority that is below a root first.
+const FIRST: u64 = 0x11;
+
+fn authority_params(name: &str, serial: u64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.serial_number = Some(serial.into());
+    params
+}
+
 impl Plugged {
     fn new() -> Result<Self> {
-        let params = |name: &str| {
-            let mut params = CertificateParams::default();
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-            params
-        };
-        let (root_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
-        let root_params = params("another root");
-        let root = root_params.self_signed(&root_key)?.pem();
-        let issuer = Issuer::new(root_params, root_key);
-        let signing = params("below it").signed_by(&key, &issuer)?.pem();
+        let key = KeyPair::generate()?;
+        let root = authority_params("another root", 1).self_signed(&key)?;
+        Self::below(root.pem(), key.serialize_pem(), FIRST)
+    }
+
+    /// Another authority below this root.
+    fn below(root: String, root_key: String, serial: u64) -> Result<Self> {
+        let issuer = Issuer::from_ca_cert_pem(&root, KeyPair::from_pem(&root_key)?)?;
+        let key = KeyPair::generate()?;
+        let params = authority_params(&format!("below it, {serial}"), serial);
         Ok(Self {
-            root,
-            signing,
+            signing: params.signed_by(&key, &issuer)?.pem(),
             key: key.serialize_pem(),
+            root,
+            root_key,
         })
     }
 
     /// Puts it where the controller looks, all files at once, as a kubelet does.
     fn mount(&self, ca_dir: &Path, version: &str) -> Result<()> {
+        self.mount_with(ca_dir, version, "")
+    }
+
+    /// The same with lists of revoked certificates.
+    fn mount_with(&self, ca_dir: &Path, version: &str, lists: &str) -> Result<()> {
         let dir = ca_dir.join(version);
         std::fs::create_dir(&dir)?;
         for (name, text) in [
-            ("root-cert.pem", &self.root),
+            ("root-cert.pem", &*self.root),
             ("cert-chain.pem", &self.signing),
             ("ca-cert.pem", &self.signing),
             ("ca-key.pem", &self.key),
+            ("ca-crl.pem", lists),
         ] {
-            std::fs::write(dir.join(name), text)?;
+            if !text.is_empty() {
+                std::fs::write(dir.join(name), text)?;
+            }
         }
         let beside = ca_dir.join("..data_tmp");
         symlink(version, &beside)?;

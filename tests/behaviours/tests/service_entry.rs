@@ -6,5 +6,9 @@ mod endpoints;
 mod grants;
 #[path = "service_entry/place.rs"]
 mod place;
+#[path = "service_entry/race.rs"]
+mod race;
 #[path = "service_entry/waypoint.rs"]
 mod waypoint;
+#[path = "service_entry/wildcard.rs"]
+mod wildcard;

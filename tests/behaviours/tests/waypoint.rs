@@ -1,4 +1,7 @@
-//! What a waypoint does with requests.
+//! What a waypoint does with requests, and what one of a third party is told of connections.
+
+#[path = "waypoint/sandwich.rs"]
+mod sandwich;
 
 use ambit_behaviours::{all_held, can_run, joined, report};
 use ambit_harness::demo::{Scene, waypoint};

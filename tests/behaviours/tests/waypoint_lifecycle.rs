@@ -2,6 +2,10 @@
 
 #[path = "waypoint_lifecycle/canary.rs"]
 mod canary;
+#[path = "waypoint_lifecycle/identity.rs"]
+mod identity;
+#[path = "waypoint_lifecycle/names.rs"]
+mod names;
 #[path = "routing/stage.rs"]
 mod stage;
 

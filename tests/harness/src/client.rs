@@ -56,6 +56,10 @@ pub struct TcpSummary {
     pub locals: BTreeMap<SocketAddr, usize>,
     /// The client's address as the server sees it
     pub peers: BTreeMap<IpAddr, usize>,
+    /// Who the client is, as a proxy told the server
+    pub identities: BTreeMap<String, usize>,
+    /// The service, as a proxy told the server
+    pub services: BTreeMap<String, usize>,
     /// Messages on held connections
     pub messages: u64,
 }

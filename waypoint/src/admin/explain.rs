@@ -13,7 +13,7 @@ use crate::me::Me;
 use crate::message::line::Line;
 use crate::outcome::Failure;
 use crate::state::View;
-use crate::upstream::endpoints::{self, Member};
+use crate::upstream::endpoints::{self, Member, Wish};
 use ambit_hbone::wire::Authority;
 use ambit_model::ids::ClusterName;
 use ambit_model::route::{Action, Protocol, Router, WeightedCluster};
@@ -241,6 +241,11 @@ fn http(
     if let Some(refused) = policy(&mut answer, known, Spoken::Request(facts)) {
         return answer.refuse(&refused);
     }
+    if !router.takes(&line.authority) {
+        let fact = format!("{} is not below the wildcard addressed", line.authority);
+        answer.trace.push(fact);
+        return answer.refuse(&Failure::NoRoute);
+    }
     let matched = find(router, &line.view(&parts.headers));
     let passed = matched.map_or(router.http.len(), |m| m.index);
     for (index, route) in router.http[..passed].iter().enumerate() {
@@ -303,16 +308,22 @@ fn endpoint(
     name: &ClusterName,
     rng: &mut impl Rng,
 ) -> Explanation {
-    let (cluster, members) = match endpoints::members((me, view), name, None) {
+    let (cluster, members) = match endpoints::members((me, view), name, Wish::default()) {
         Ok(found) => found,
         Err(failure) => return answer.refuse(&failure),
     };
+    if let Some(port) = cluster.by_host {
+        answer.endpoint = format!("an address of the request's Host, port {port}");
+        answer.decision = format!("forwarded to {}, of {}", answer.endpoint, answer.cluster);
+        return answer;
+    }
     let mut usable = Vec::new();
     for member in members {
         match member {
             Member::Usable {
                 workload,
                 address,
+                also: _,
                 weight,
             } => {
                 let how = match endpoints::is_tunnelled(&workload) {

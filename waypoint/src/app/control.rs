@@ -15,6 +15,7 @@ pub(super) fn ca_client(config: &Config) -> CaClientConfig {
     let (server, token) = (config.ca.clone(), config.token.clone());
     CaClientConfig {
         impersonate: false,
+        revoked: config.revoked.clone(),
         ..CaClientConfig::node_proxy(server, token)
     }
 }
@@ -66,6 +67,7 @@ fn node(config: &Config) -> Node {
         ("NODE_NAME", text(&config.pod.node)),
         ("CLUSTER_ID", text(&config.pod.cluster_id)),
         ("SERVICE_ACCOUNT", text(&config.pod.service_account)),
+        ("NETWORK", text(&config.pod.network)),
         ("GATEWAY", text(&config.gateway)),
     ];
     let domain = &config.pod.cluster_domain;

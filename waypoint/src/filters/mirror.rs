@@ -4,7 +4,9 @@
 
 use crate::message::body::{Body, Recording};
 use crate::message::line::Line;
-use crate::upstream::{endpoints, pool};
+use crate::upstream::by_host;
+use crate::upstream::endpoints::{self, Wish};
+use crate::upstream::pool;
 use crate::worker::Worker;
 use ambit_model::ids::ClusterName;
 use ambit_model::route::Mirror;
@@ -25,11 +27,11 @@ thread_local! {
     static FLYING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Sends the copies that are due.
+/// Sends the copies that are due. `asked`: the host that the client named.
 pub(crate) fn send(
     worker: &Rc<Worker>,
     mirrors: &[Mirror],
-    head: (&Line, &Parts),
+    (line, parts, asked): (&Line, &Parts, &str),
     body: &Rc<Recording>,
     limit: Option<Duration>,
 ) {
@@ -42,10 +44,10 @@ pub(crate) fn send(
             continue;
         };
         let (worker, body) = (worker.clone(), body.clone());
-        let (line, parts) = (shadow(head.0), head.1.clone());
+        let (line, parts, asked) = (shadow(line), parts.clone(), asked.to_owned());
         let cluster = mirror.cluster.clone();
         tokio::task::spawn_local(async move {
-            let sent = copy(&worker, &cluster, (line, parts), &body);
+            let sent = copy(&worker, (&cluster, &asked), (line, parts), &body);
             let in_time = tokio::time::timeout(limit.unwrap_or(LIMIT), sent).await;
             if !matches!(in_time, Ok(Some(()))) {
                 worker.series.mirrors_skipped.inc();
@@ -57,12 +59,18 @@ pub(crate) fn send(
 
 async fn copy(
     worker: &Rc<Worker>,
-    cluster: &ClusterName,
+    (cluster, asked): (&ClusterName, &str),
     (line, mut parts): (Line, Parts),
     body: &Rc<Recording>,
 ) -> Option<()> {
     let received: Body = body.complete().await?;
-    let (target, active) = endpoints::choose(&worker.upstreams, (cluster, None), &[]).ok()?;
+    let from = (&*worker.upstreams, &worker.series);
+    let named = by_host::resolve(from, cluster, asked).await.ok()?;
+    let wish = Wish {
+        dialled: None,
+        named: named.as_ref(),
+    };
+    let (target, active) = endpoints::choose(&worker.upstreams, (cluster, wish), &[]).ok()?;
     let version = pool::Version::towards(&target, parts.version);
     line.write(&mut parts, version.in_message());
     let request = Request::from_parts(parts, received);

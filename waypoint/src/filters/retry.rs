@@ -8,7 +8,8 @@ use crate::message::line::Line;
 use crate::outcome::{Failure, RETRIES_USED_UP};
 use crate::record::Record;
 use crate::upstream::balance::Active;
-use crate::upstream::endpoints::{self, Target};
+use crate::upstream::by_host::Named;
+use crate::upstream::endpoints::{self, Target, Wish};
 use crate::upstream::pool::{self, Answered, SendFailure};
 use ambit_model::ids::ClusterName;
 use ambit_model::route::Retry;
@@ -22,6 +23,8 @@ use std::rc::Rc;
 pub(crate) struct Attempt<'a> {
     pub(crate) record: &'a Record,
     pub(crate) cluster: &'a ClusterName,
+    /// Where the request's host leads, if that decides.
+    pub(crate) named: Option<&'a Named>,
     pub(crate) line: &'a Line,
     pub(crate) parts: &'a Parts,
     pub(crate) body: &'a Rc<Recording>,
@@ -46,7 +49,11 @@ pub(crate) async fn run(attempt: Attempt<'_>, retry: Option<&Retry>) -> Result<S
     let mut number = 0;
     loop {
         let worker = &attempt.record.downstream.worker;
-        let to = (attempt.cluster, attempt.record.downstream.dialled());
+        let wish = Wish {
+            dialled: attempt.record.downstream.dialled(),
+            named: attempt.named,
+        };
+        let to = (attempt.cluster, wish);
         let (target, active) =
             endpoints::choose(&worker.upstreams, to, &tried).map_err(|failure| GaveUp {
                 failure,
@@ -55,6 +62,9 @@ pub(crate) async fn run(attempt: Attempt<'_>, retry: Option<&Retry>) -> Result<S
         tried.push(target.workload.uid.clone());
         attempt.record.endpoint(&target);
         let result = once(&attempt, &target, retry).await;
+        if let Ok(answered) = &result {
+            attempt.record.reached(answered.peer);
+        }
         let end = match &result {
             Ok(answered) => end_of(answered),
             Err(end) => end.for_policy(),

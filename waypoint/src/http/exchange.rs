@@ -4,7 +4,9 @@
 use super::{forward, upgrade};
 use crate::downstream::Downstream;
 use crate::filters::retry::GaveUp;
-use crate::filters::{authorization, direct_response, fault, header_ops, redirect};
+use crate::filters::{
+    authorization, client_identity, direct_response, fault, header_ops, redirect,
+};
 use crate::message::body::{Body, BodyError};
 use crate::message::edge;
 use crate::message::headers;
@@ -101,7 +103,7 @@ async fn respond(
     slot: upgrade::Slot,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, GaveUp> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let line = Line::of(&parts).map_err(|malformed| gave_up(Failure::Malformed(malformed)))?;
     record.authority(&line.authority);
     if line.method == http::Method::CONNECT {
@@ -109,11 +111,15 @@ async fn respond(
     }
     let router = router(&record.downstream, &line.authority).await;
     let router = router.map_err(gave_up)?;
+    client_identity::claim(&record.downstream, &mut parts.headers);
     // Before routes: who may not ask is not told what exists.
     authorization::request(record, router.as_deref(), (&line, &parts.headers))
         .await
         .map_err(gave_up)?;
     let router = router.ok_or(gave_up(Failure::NoRoute))?;
+    if !router.takes(&line.authority) {
+        return Err(gave_up(Failure::NoRoute));
+    }
     let matched = find(&router, &line.view(&parts.headers));
     let matched = matched.ok_or(gave_up(Failure::NoRoute))?;
     let (route, path): (_, PathMatched) = (matched.route, matched.path);

@@ -3,13 +3,14 @@
 
 use crate::filters::retry::{self, Attempt, GaveUp};
 use crate::filters::timeout::Deadline;
-use crate::filters::{header_ops, mirror, rewrite};
+use crate::filters::{client_identity, header_ops, mirror, rewrite};
 use crate::message::body::{Body, BodyError, Purpose, Recording};
 use crate::message::headers;
 use crate::message::line::Line;
 use crate::outcome::{Failure, Malformed, TIMED_OUT, UPSTREAM_GONE};
 use crate::record::Record;
 use crate::upstream::balance::Active;
+use crate::upstream::by_host;
 use crate::upstream::pool::Lease;
 use ambit_model::route::{HttpRoute, WeightedCluster};
 use ambit_routing::http::matching::PathMatched;
@@ -40,6 +41,12 @@ pub(crate) async fn run(
     let deadline = Deadline::after(route.timeout);
     let cluster = select::weighted(clusters, &mut *worker.rng());
     let cluster = cluster.ok_or(gave_up(Failure::NoDestination))?;
+    // The client's own host counts, not what the route makes of it.
+    let asked = line.authority.clone();
+    let from = (&*worker.upstreams, &worker.series);
+    let named = deadline.bound(by_host::resolve(from, &cluster.cluster, &asked));
+    let named = named.await.ok_or(gave_up(Failure::Timeout))?;
+    let named = named.map_err(gave_up)?;
     prepare(
         record,
         (route, cluster, matched),
@@ -55,13 +62,14 @@ pub(crate) async fn run(
     mirror::send(
         worker,
         &route.mirrors,
-        (&line, &parts),
+        (&line, &parts, &asked),
         &body,
         route.timeout,
     );
     let attempt = Attempt {
         record,
         cluster: &cluster.cluster,
+        named: named.as_ref(),
         line: &line,
         parts: &parts,
         body: &body,
@@ -116,9 +124,8 @@ pub(super) fn prepare(
 ) {
     let worker = &record.downstream.worker;
     headers::strip_hop_by_hop(headers);
-    let client = record.downstream.identity.as_ref();
-    let us = &worker.me.identity;
-    headers::stamp(headers, client, us, &mut *worker.rng());
+    client_identity::pass_on(&record.downstream, headers);
+    headers::stamp(headers, &mut *worker.rng());
     record.request_id(headers);
     if let Some(new) = &route.rewrite {
         rewrite::apply(new, matched, line, headers);

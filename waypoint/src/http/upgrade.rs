@@ -13,8 +13,9 @@ use crate::outcome::Failure;
 use crate::record::Record;
 use crate::stream_io::{ClientIn, ClientOut, StreamIo};
 use crate::upstream::balance::Active;
+use crate::upstream::by_host;
 use crate::upstream::connect::{UpstreamIo, connect};
-use crate::upstream::endpoints;
+use crate::upstream::endpoints::{self, Wish};
 use ambit_model::route::{HttpRoute, WeightedCluster};
 use ambit_net::relay::{self, Counters, TcpEndpoint};
 use ambit_routing::http::matching::PathMatched;
@@ -88,6 +89,13 @@ pub(crate) async fn run(
         .ok_or(gave_up(Failure::UpgradeRefused))?;
     let cluster = select::weighted(clusters, &mut *worker.rng());
     let cluster = cluster.ok_or(gave_up(Failure::NoDestination))?;
+    let named = by_host::resolve(
+        (&worker.upstreams, &worker.series),
+        &cluster.cluster,
+        &line.authority,
+    )
+    .await;
+    let named = named.map_err(gave_up)?;
     forward::prepare(
         record,
         (route, cluster, matched),
@@ -96,7 +104,11 @@ pub(crate) async fn run(
     );
     line.write(&mut parts, Version::HTTP_11);
     ask(&mut parts.headers, &protocol);
-    let to = (&cluster.cluster, record.downstream.dialled());
+    let wish = Wish {
+        dialled: record.downstream.dialled(),
+        named: named.as_ref(),
+    };
+    let to = (&cluster.cluster, wish);
     let (target, active) = endpoints::choose(&worker.upstreams, to, &[]).map_err(gave_up)?;
     record.endpoint(&target);
     let connected = connect(&worker.upstreams, &target, None).await;

@@ -67,6 +67,7 @@ async fn serve(worker: Rc<Worker>, (client, local): (SocketAddr, SocketAddr), tc
         source: myself(&worker, local),
         worker,
         identity: None,
+        certificate: None,
         client,
         addressed: Addressed::Listener,
         local,

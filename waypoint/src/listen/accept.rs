@@ -7,6 +7,7 @@ use crate::places::{Limits, Place, Places};
 use crate::worker::Worker;
 use ambit_hbone::io::{AcceptError, Settings, StreamRefused, TunnelError, accept};
 use ambit_identity::tls::TlsError;
+use ambit_identity::verify::VerifyError;
 use ambit_runtime::causes::causes;
 use ambit_runtime::tasks::TaskGroup;
 use std::net::SocketAddr;
@@ -107,6 +108,7 @@ async fn tunnel(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, handshake:
             );
         }
     });
+    let shown = tunnel.certificates().clone();
     let mut drain = worker.drain.clone();
     let begun = async move {
         drain.signalled().await;
@@ -115,7 +117,14 @@ async fn tunnel(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, handshake:
     let served = tunnel.serve(begun, move |incoming| {
         stream::serve(serving.clone(), (peer, identity.clone()), incoming)
     });
-    match served.await {
+    let served = tokio::select! {
+        served = served => served,
+        serial = worker.secrets.revoked(&shown) => {
+            let error = VerifyError::Revoked { serial };
+            return refused(&worker, peer, &AcceptError::Tls(TlsError::Peer(error)));
+        }
+    };
+    match served {
         Ok(()) => {}
         // Its streams have said so, each for itself.
         Err(error @ TunnelError::Mux(_)) => {

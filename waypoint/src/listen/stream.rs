@@ -4,6 +4,7 @@
 
 use crate::destination::{self, Destination};
 use crate::downstream::{Downstream, source};
+use crate::filters::client_identity;
 use crate::http::opening::{self, Heard};
 use crate::http::server;
 use crate::http::sniff::Spoken;
@@ -63,6 +64,7 @@ pub(super) async fn serve(
     };
     let downstream = Rc::new(Downstream {
         source: source(&worker, &identity, client, &baggage),
+        certificate: client_identity::value(&identity, &worker.me.identity),
         worker,
         identity: Some(identity),
         client,

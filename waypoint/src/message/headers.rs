@@ -1,9 +1,8 @@
 //! Headers every request and response passes through with.
-//! In: received heads. Out: what may be forwarded: no hop-by-hop headers, facts about the client
-//! that it cannot forge, an id for the logs. Trace headers pass untouched.
-//! Spec: RFC 9110 section 7.6.1; Envoy `x-request-id`, `x-forwarded-proto`, XFCC.
+//! In: received heads. Out: what may be forwarded: no hop-by-hop headers, an id for the logs. Trace headers pass
+//! untouched. Who the client is says `filters::client_identity`.
+//! Spec: RFC 9110 section 7.6.1; Envoy `x-request-id`, `x-forwarded-proto`.
 
-use ambit_model::ids::SpiffeId;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rand::Rng;
 
@@ -11,9 +10,6 @@ use rand::Rng;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The client's scheme.
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// Who the client proved to be.
-pub(crate) const X_FORWARDED_CLIENT_CERT: HeaderName =
-    HeaderName::from_static("x-forwarded-client-cert");
 /// The path before a rewrite.
 pub(crate) const X_ENVOY_ORIGINAL_PATH: HeaderName =
     HeaderName::from_static("x-envoy-original-path");
@@ -70,13 +66,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Sets what the upstream may rely on. `client`: the identity TLS proved, if any; `us`: ours.
-pub(crate) fn stamp(
-    headers: &mut HeaderMap,
-    client: Option<&SpiffeId>,
-    us: &SpiffeId,
-    rng: &mut impl Rng,
-) {
+/// Sets what the upstream may rely on.
+pub(crate) fn stamp(headers: &mut HeaderMap, rng: &mut impl Rng) {
     // Answered here already, by whoever reads the body.
     headers.remove(header::EXPECT);
     if !headers.contains_key(&X_REQUEST_ID) {
@@ -84,11 +75,6 @@ pub(crate) fn stamp(
     }
     if !headers.contains_key(&X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    headers.remove(X_FORWARDED_CLIENT_CERT);
-    let certificate = client.map(|client| format!("By={us};URI={client}"));
-    if let Some(Ok(value)) = certificate.map(|text| HeaderValue::from_str(&text)) {
-        headers.insert(X_FORWARDED_CLIENT_CERT, value);
     }
 }
 
@@ -170,26 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn the_client_cannot_forge_who_it_is_but_may_name_its_request() {
-        let mut headers = map(&[
-            ("x-forwarded-client-cert", "URI=forged"),
-            ("x-request-id", "mine"),
-        ]);
-        let id = |s: &str| s.parse::<SpiffeId>().unwrap();
-        let (client, us) = (
-            id("spiffe://td/ns/a/sa/b"),
-            id("spiffe://td/ns/a/sa/waypoint"),
-        );
+    fn a_client_may_name_its_request_and_who_does_not_gets_a_name() {
         let mut rng = StdRng::seed_from_u64(1);
-        stamp(&mut headers, Some(&client), &us, &mut rng);
-        assert_eq!(
-            headers[X_FORWARDED_CLIENT_CERT],
-            "By=spiffe://td/ns/a/sa/waypoint;URI=spiffe://td/ns/a/sa/b"
-        );
+        let mut headers = map(&[("x-request-id", "mine")]);
+        stamp(&mut headers, &mut rng);
         assert_eq!(headers[X_REQUEST_ID], "mine");
         let mut fresh = HeaderMap::new();
-        stamp(&mut fresh, None, &us, &mut rng);
-        assert!(!fresh.contains_key(X_FORWARDED_CLIENT_CERT));
+        stamp(&mut fresh, &mut rng);
         let made = fresh[X_REQUEST_ID].to_str().unwrap().to_owned();
         assert_eq!((made.len(), &made[14..15]), (36, "4"), "{made}");
         assert!(matches!(&made[19..20], "8" | "9" | "a" | "b"), "{made}");

@@ -13,7 +13,7 @@ pub(crate) struct Names(Arc<ArcSwap<ByName>>);
 type ByName = BTreeMap<Arc<str>, Arc<[IpAddr]>>;
 
 impl Names {
-    /// Addresses of a name, of one family; none while they are not known.
+    /// Addresses of a name, those of the better family first; none while they are not known.
     pub(crate) fn of(&self, hostname: &str) -> Arc<[IpAddr]> {
         self.0.load().get(hostname).cloned().unwrap_or_default()
     }

@@ -4,6 +4,7 @@
 
 use super::Upstreams;
 use super::endpoints::Target;
+use super::race;
 use crate::outcome::ConnectFailure;
 use crate::stream_io::StreamIo;
 use ambit_hbone::io::{
@@ -43,7 +44,10 @@ pub(crate) async fn connect(
                 .await
                 .map(Connection::Hbone)
         } else {
-            let stream = dial(target.address, limit)
+            let also = target.also.iter();
+            let others = also.map(|ip| SocketAddr::new(*ip, target.address.port()));
+            let all = std::iter::once(target.address).chain(others);
+            let stream = race::first(all, |to| dial(to, limit))
                 .await
                 .map_err(|e| tcp_failure(target, &e))?;
             Ok(Connection::Tcp(TcpEndpoint(stream)))
@@ -166,6 +170,14 @@ impl Connection {
         match self {
             Self::Hbone(stream) => stream.life().map_or(Beneath::Tcp, Beneath::Tunnel),
             Self::Tcp(_) => Beneath::Tcp,
+        }
+    }
+
+    /// Whom it leads to.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Hbone(_) => None,
+            Self::Tcp(TcpEndpoint(stream)) => stream.peer_addr().ok(),
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) fn member(
         Some((workload, address)) => Member::Usable {
             workload,
             address,
+            also: Arc::default(),
             weight: 1,
         },
         None => Member::Unusable {

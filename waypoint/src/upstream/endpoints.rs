@@ -5,8 +5,10 @@
 
 use super::Upstreams;
 use super::balance::Active;
+use super::by_host::Named;
 use super::dialled::{self, is_kept};
 use super::direct;
+use super::race;
 use crate::me::Me;
 use crate::outcome::Failure;
 use crate::state::{Names, View};
@@ -32,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Where it is dialled.
     pub(crate) host: IpAddr,
+    /// Other addresses to try, of a name whose addresses are raced.
+    pub(crate) also: Arc<[IpAddr]>,
     /// Who may answer in a tunnel, sorted; empty: plain TCP.
     pub(crate) expected: Arc<[SpiffeId]>,
     /// Limits and protocol.
@@ -50,22 +54,31 @@ impl Target {
     }
 }
 
-/// Picks an endpoint and counts the request there until the guard is dropped. `dialled`: the address that
-/// the client did, which some services keep.
+/// What a client says itself of where it wants to go.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish<'a> {
+    /// The address that it dialled, which some services keep.
+    pub(crate) dialled: Option<SocketAddr>,
+    /// Where the host of its request leads, if the cluster goes by that.
+    pub(crate) named: Option<&'a Named>,
+}
+
+/// Picks an endpoint and counts the request there until the guard is dropped.
 pub(crate) fn choose(
     upstreams: &Upstreams,
-    (name, dialled): (&ClusterName, Option<SocketAddr>),
+    (name, wish): (&ClusterName, Wish<'_>),
     tried: &[WorkloadUid],
 ) -> Result<(Target, Active), Failure> {
     let view = upstreams.state.load();
-    let (cluster, members) = members((&upstreams.me, &view), name, dialled)?;
+    let (cluster, members) = members((&upstreams.me, &view), name, wish)?;
     let mut balance = upstreams.balance.borrow_mut();
-    let mut targets: SmallVec<[(Arc<Workload>, SocketAddr); 16]> = SmallVec::new();
+    let mut targets: SmallVec<[Usable; 16]> = SmallVec::new();
     let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
     for member in members {
         let Member::Usable {
             workload,
             address,
+            also,
             weight,
         } = member
         else {
@@ -76,13 +89,13 @@ pub(crate) fn choose(
             active: balance.active(name, &workload.uid),
             tried: tried.contains(&workload.uid),
         });
-        targets.push((workload, address));
+        targets.push((workload, address, also));
     }
     let mut rng = upstreams.rng();
     let fresh = Turn::starting_anywhere(&mut *rng);
     let turn = balance.turn(name, || fresh);
     let chosen = pick(cluster.load_balancer, &candidates, turn, &mut *rng);
-    let (workload, address) = targets.swap_remove(chosen.ok_or(Failure::NoHealthyUpstream)?);
+    let (workload, address, also) = targets.swap_remove(chosen.ok_or(Failure::NoHealthyUpstream)?);
     let active = balance.begin(name, &workload.uid);
     let service = view.mesh.service(&cluster.service);
     // A waypoint answers as itself, not as the service.
@@ -93,12 +106,16 @@ pub(crate) fn choose(
             workload,
             address: cluster.authority.unwrap_or(address),
             host: address.ip(),
+            also,
             expected,
             cluster,
         },
         active,
     ))
 }
+
+/// Who, where, and at which other addresses.
+type Usable = (Arc<Workload>, SocketAddr, Arc<[IpAddr]>);
 
 /// One endpoint of a cluster.
 #[derive(Clone, Debug)]
@@ -109,6 +126,8 @@ pub(crate) enum Member {
         workload: Arc<Workload>,
         /// The application's address.
         address: SocketAddr,
+        /// Others that it has, where they are raced.
+        also: Arc<[IpAddr]>,
         /// Its share.
         weight: u32,
     },
@@ -136,6 +155,9 @@ pub(crate) enum Unusable {
     /// It is a waypoint that cannot be reached by HBONE.
     #[error("it takes no tunnel")]
     NoTunnel,
+    /// Where it is, is said by each request.
+    #[error("addresses come from the Host of each request")]
+    ByHost,
     /// The service keeps the address dialled, and that is not one of its own.
     #[error("the address that was dialled is not the service's")]
     NotDialled,
@@ -151,7 +173,7 @@ pub(crate) enum Unusable {
 pub(crate) fn members(
     (me, view): (&Me, &View),
     name: &ClusterName,
-    dialled: Option<SocketAddr>,
+    wish: Wish<'_>,
 ) -> Result<(Arc<Cluster>, SmallVec<[Member; 16]>), Failure> {
     if let Some(to) = direct::address(name) {
         return the_pod(me, view, to);
@@ -162,8 +184,11 @@ pub(crate) fn members(
     })?;
     let service = view.mesh.service(&cluster.service).map(AsRef::as_ref);
     if let Some(service) = service.filter(|s| cluster.authority.is_none() && is_kept(s)) {
-        let only = dialled::member((me, view), service, dialled);
+        let only = dialled::member((me, view), service, wish.dialled);
         return Ok((cluster.clone(), std::iter::once(only).collect()));
+    }
+    if let Some(port) = cluster.by_host {
+        return Ok((cluster.clone(), by_host(cluster, port, wish.named)));
     }
     let endpoints = view.endpoints(name).map_or(&[][..], |e| &e.endpoints);
     let mut members = SmallVec::new();
@@ -182,16 +207,41 @@ pub(crate) fn members(
             continue;
         }
         let service = service.filter(|_| cluster.authority.is_none());
-        match addresses(me, view.names(), workload, service) {
-            Ok(ips) => members.extend(ips.into_iter().map(|ip| Member::Usable {
-                workload: workload.clone(),
-                address: SocketAddr::new(ip, endpoint.target_port),
-                weight: endpoint.weight,
-            })),
+        let usable = |ip, also: Arc<[IpAddr]>| Member::Usable {
+            workload: workload.clone(),
+            address: SocketAddr::new(ip, endpoint.target_port),
+            also,
+            weight: endpoint.weight,
+        };
+        match addresses((me, cluster), view.names(), workload, service) {
+            Ok(Reach::Race(ips)) => members.push(usable(ips[0], ips[1..].into())),
+            Ok(Reach::Each(ips)) => {
+                members.extend(ips.into_iter().map(|ip| usable(ip, Arc::default())))
+            }
             Err(why) => members.push(unusable(why)),
         }
     }
     Ok((cluster.clone(), members))
+}
+
+/// Addresses that the host of a request has.
+fn by_host(cluster: &Cluster, port: u16, named: Option<&Named>) -> SmallVec<[Member; 16]> {
+    let Some(named) = named else {
+        let uid = format!("named/{}", cluster.service);
+        let unusable = Member::Unusable {
+            uid: uid.as_str().into(),
+            why: Unusable::ByHost,
+        };
+        return std::iter::once(unusable).collect();
+    };
+    let found = named.endpoints(&cluster.service);
+    let usable = found.map(|(workload, ip)| Member::Usable {
+        workload,
+        address: SocketAddr::new(ip, port),
+        also: Arc::default(),
+        weight: 1,
+    });
+    usable.collect()
 }
 
 /// A pod that was addressed itself: whether it is ready is its caller's concern.
@@ -207,18 +257,27 @@ fn the_pod(
     let only = Member::Usable {
         workload: workload.clone(),
         address: to,
+        also: Arc::default(),
         weight: 1,
     };
     Ok((cluster, std::iter::once(only).collect()))
 }
 
-/// The address of a workload, or all those of its name. Never empty.
+/// Addresses of a workload; never none.
+enum Reach {
+    /// Each may be an endpoint.
+    Each(SmallVec<[IpAddr; 1]>),
+    /// Whichever connects first, tried in this order.
+    Race(SmallVec<[IpAddr; 4]>),
+}
+
+/// The address of a workload, or all those of its name.
 fn addresses(
-    me: &Me,
+    (me, cluster): (&Me, &Cluster),
     names: &Names,
     workload: &Workload,
     service: Option<&Service>,
-) -> Result<SmallVec<[IpAddr; 1]>, Unusable> {
+) -> Result<Reach, Unusable> {
     let any_health = service.is_some_and(|s| s.load_balancing.allow_unhealthy);
     if workload.health != Health::Healthy && !any_health {
         return Err(Unusable::Unhealthy);
@@ -229,14 +288,18 @@ fn addresses(
     let allowed = |ip: &&IpAddr| service.is_none_or(|s| s.ip_families.allows(**ip));
     if workload.addresses.is_empty() && !workload.hostname.is_empty() {
         let known = names.of(&workload.hostname);
-        let usable: SmallVec<[IpAddr; 1]> = known.iter().filter(allowed).copied().collect();
-        return match usable.is_empty() {
-            true => Err(Unusable::Unresolved),
-            false => Ok(usable),
-        };
+        let usable = || known.iter().filter(allowed).copied();
+        let first = usable().next().ok_or(Unusable::Unresolved)?;
+        // In a tunnel whoever answers has to prove who it is: nothing is gained by a race there.
+        if cluster.race && !is_tunnelled(workload) {
+            return Ok(Reach::Race(race::order(usable())));
+        }
+        let same = usable().filter(|ip| ip.is_ipv4() == first.is_ipv4());
+        return Ok(Reach::Each(same.collect()));
     }
     let found = workload.addresses.iter().find(allowed);
-    found.map(|ip| smallvec![*ip]).ok_or(Unusable::NoAddress)
+    let found = found.map(|ip| Reach::Each(smallvec![*ip]));
+    found.ok_or(Unusable::NoAddress)
 }
 
 /// Whether a workload is reached in a tunnel.

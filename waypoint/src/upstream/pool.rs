@@ -34,6 +34,8 @@ use tokio::time::Instant;
 
 /// Idle HTTP/1.1 connections kept per endpoint.
 const KEPT: usize = 64;
+/// Endpoints that connections are kept to; where names of requests lead, clients decide how many there are.
+const ENDPOINTS: usize = 2048;
 /// How long a connection may be idle (Envoy's default is one hour; servers give up far sooner).
 const IDLE: Duration = Duration::from_secs(60);
 /// How often idle connections are looked for.
@@ -96,6 +98,7 @@ struct Idle {
 struct Sender1 {
     http: http1::SendRequest<Body>,
     beneath: Beneath,
+    peer: Option<SocketAddr>,
 }
 
 /// An HTTP/2 connection's sending end.
@@ -103,6 +106,7 @@ struct Sender1 {
 struct Sender2 {
     http: http2::SendRequest<Body>,
     beneath: Beneath,
+    peer: Option<SocketAddr>,
 }
 
 type Dial = Shared<LocalBoxFuture<'static, Result<Sender2, ConnectFailure>>>;
@@ -110,6 +114,8 @@ type Dial = Shared<LocalBoxFuture<'static, Result<Sender2, ConnectFailure>>>;
 /// A response and the connection it came on.
 pub(crate) struct Answered {
     pub(crate) response: Response<Incoming>,
+    /// Whom a connection without a tunnel leads to.
+    pub(crate) peer: Option<SocketAddr>,
     /// Present for HTTP/1.1: give it back when the body has been read, drop it to close.
     pub(crate) lease: Option<Lease>,
 }
@@ -187,6 +193,7 @@ async fn send1(
                 let pool = upstreams.http.clone();
                 return Ok(Answered {
                     response,
+                    peer: sender.peer,
                     lease: Some(Lease { pool, key, sender }),
                 });
             }
@@ -224,6 +231,7 @@ async fn send2(
             Ok(response) => {
                 return Ok(Answered {
                     response,
+                    peer: sender.peer,
                     lease: None,
                 });
             }
@@ -258,6 +266,9 @@ impl HttpPool {
 
     fn put(&self, key: Key, sender: Sender1) {
         let mut idle = self.idle.borrow_mut();
+        if idle.len() >= ENDPOINTS && !idle.contains_key(&key) {
+            return;
+        }
         let kept = idle.entry(key).or_default();
         kept.retain(Idle::is_fresh);
         if kept.len() < KEPT {
@@ -283,6 +294,9 @@ impl HttpPool {
             handshake2(&upstreams, &target).await
         };
         let dial = dial.boxed_local().shared();
+        if shared.len() >= ENDPOINTS && !shared.contains_key(key) {
+            return (dial, false);
+        }
         shared.insert(
             key.clone(),
             Common {

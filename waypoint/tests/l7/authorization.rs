@@ -282,3 +282,34 @@ fn connections_of_bytes_are_asked_too_and_by_their_server_name() {
             .await;
     });
 }
+
+/// What the client in these tests proves to be.
+const TRUE: &str = "By=spiffe://cluster.local/ns/shop/sa/waypoint;URI=spiffe://cluster.local/ns/shop/sa/client";
+
+#[test]
+fn policies_and_routes_see_who_called_and_applications_only_if_they_are_told() {
+    local(|| async {
+        let name = "x-forwarded-client-cert";
+        let allow = policy("known", Action::Allow, vec![test(Attribute::Header, name, &[TRUE])]);
+        let (mut mesh, v1) = guarded(vec![allow]).await;
+        let mut client = mesh.client().await.http1().await;
+        let forged = "URI=spiffe://cluster.local/ns/shop/sa/admin";
+        let named = [(name, forged), ("connection", name)];
+        for headers in [&[][..], &named[..1], &named[..]] {
+            assert_eq!(client.get("/", headers).await.status, 200, "{headers:?}");
+            assert_eq!(v1.last().headers[name], TRUE);
+        }
+        let eve = Client::new(mesh.svid("eve").await, mesh.address);
+        let mut eve = eve.http1().await;
+        assert_eq!(eve.get("/", &[(name, TRUE)]).await.status, 403);
+
+        mesh.demands(pb::Gateway {
+            withholds_client: true,
+            ..Default::default()
+        });
+        for headers in [&[][..], &named[..]] {
+            assert_eq!(client.get("/", headers).await.status, 200, "{headers:?}");
+            assert!(!v1.last().headers.contains_key(name), "{headers:?}");
+        }
+    });
+}

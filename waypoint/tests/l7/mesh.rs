@@ -99,12 +99,16 @@ impl Mesh {
         let store_task = tokio::task::spawn_local(serve);
         let lease = store.lease(&id("waypoint"), Priority::OnDemand);
         lease.svid(Duration::from_secs(10)).await.unwrap();
-        let mut mesh = Self::with(ca, lease, store_task);
+        let mut mesh = Self::with(ca, (store, lease), store_task);
         mesh.gateway(vec![]);
         mesh
     }
 
-    fn with(ca: Arc<InProcessCa>, lease: Lease, store: tokio::task::JoinHandle<()>) -> Self {
+    fn with(
+        ca: Arc<InProcessCa>,
+        (secrets, lease): (SecretStore, Lease),
+        store: tokio::task::JoinHandle<()>,
+    ) -> Self {
         let (state, writer) = State::new("shop/waypoint");
         let (trigger, watch) = drain::channel();
         let mut registry = Registry::default();
@@ -117,6 +121,7 @@ impl Mesh {
             service: ServiceKey::new("shop", "waypoint.shop.svc.cluster.local"),
             namespace: "shop".into(),
             network: "".into(),
+            ip: None,
             baggage: None,
             log_format: Format::Plain,
         };
@@ -131,6 +136,7 @@ impl Mesh {
             },
             state,
             lease,
+            secrets,
             series: metrics.worker(),
             access_log: AccessLog::new(Format::Plain, sink),
             drain: watch,
@@ -198,11 +204,19 @@ impl Mesh {
 
     /// What the gateway demands of everything.
     pub(crate) fn gateway(&mut self, policies: Vec<pb::AccessPolicy>) {
+        self.demands(pb::Gateway {
+            policies,
+            ports: self.listeners.clone(),
+            ..Default::default()
+        });
+    }
+
+    /// All that the gateway demands.
+    pub(crate) fn demands(&mut self, gateway: pb::Gateway) {
         let name = "shop/waypoint".to_owned();
         let gateway = pb::Gateway {
             name: name.clone(),
-            policies,
-            ports: self.listeners.clone(),
+            ..gateway
         };
         let body = gateway.encode_to_vec().into();
         self.feed(type_urls::GATEWAY, vec![(name, body)]);

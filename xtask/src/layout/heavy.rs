@@ -32,7 +32,7 @@ const OWNERS: [(&str, &[&str]); 11] = [
             "cli",
         ],
     ),
-    ("hickory-proto", &["ztunnel"]),
+    ("hickory-proto", &["waypoint", "ztunnel"]),
 ];
 
 /// The layer of tests and tools.

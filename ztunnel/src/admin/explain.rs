@@ -55,8 +55,6 @@ pub struct Question<'a> {
     pub to: &'a str,
     /// Cluster domain.
     pub domain: &'a str,
-    /// Network of this node.
-    pub network: &'a str,
 }
 
 /// Why there is no answer.
@@ -96,7 +94,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question<'_>) -> Result<Explanati
             pod: question.pod.to_owned(),
         })?;
     let original_dst = resolve(snapshot, source, question)?;
-    let conn = CapturedConn::new(source.clone(), question.network.into(), original_dst);
+    let conn = CapturedConn::new(source.clone(), source.network.clone(), original_dst);
     let decided = outbound::decide(snapshot, &conn, &mut rand::rng());
     let mut trace = lines(&decided.trace);
     let answer = |decision: String, refused, trace| Explanation {

@@ -82,6 +82,7 @@ fn node(config: &NodeConfig) -> Node {
         ("NODE_NAME", text(&config.node_name)),
         ("CLUSTER_ID", text(&config.cluster_id)),
         ("SERVICE_ACCOUNT", text(&config.service_account)),
+        ("NETWORK", text(&config.network)),
     ];
     let domain = &config.cluster_domain;
     Node {

@@ -80,7 +80,7 @@ fn all_mistakes_are_reported_together() {
     let mistakes = Config::from_env(&env(&[
         ("ZTUNNEL_WORKER_THREADS", "many"),
         ("PROXY_MODE", "dedicated"),
-        ("CRL_PATH", "/crl"),
+        ("LOCAL_XDS", "/xds"),
         ("XDS_ON_DEMAND", "true"),
         ("CA_ADDRESS", "ftp://x"),
         ("LOG_FORMAT", "xml"),
@@ -97,7 +97,7 @@ fn all_mistakes_are_reported_together() {
         [
             "AMBIT_NAMESERVERS",
             "CA_ADDRESS",
-            "CRL_PATH",
+            "LOCAL_XDS",
             "LOG_FORMAT",
             "PACKET_MARK",
             "POOL_MAX_STREAMS_PER_CONNECTION",

@@ -59,6 +59,14 @@ pub fn lookup(snapshot: &Snapshot, asker: &Asker<'_>, name: &str, family: Family
                 addresses,
             });
         }
+        // Known, and left to its nameservers: no wildcard takes it.
+        let namespace = &asker.workload.namespace;
+        if snapshot
+            .service_by_hostname(&candidate, namespace)
+            .is_some()
+        {
+            continue;
+        }
         if let Some(service) = wildcard(snapshot, asker, &candidate) {
             let addresses = addresses(snapshot, asker, service, family);
             return Some(Found {
@@ -113,11 +121,12 @@ fn find<'a>(snapshot: &'a Snapshot, asker: &Asker<'_>, host: &str) -> Option<&'a
     (in_cluster || !service.addresses.is_empty()).then_some(&**service)
 }
 
-/// `*.rest`, from the nearest to the farthest.
+/// `*.rest`, from the nearest to the farthest. One without addresses says nothing of names below it.
 fn wildcard<'a>(snapshot: &'a Snapshot, asker: &Asker<'_>, host: &str) -> Option<&'a Service> {
     let mut rest = host;
     while let Some((_, shorter)) = rest.split_once('.') {
-        if let Some(service) = find(snapshot, asker, &format!("*.{shorter}")) {
+        let found = find(snapshot, asker, &format!("*.{shorter}"));
+        if let Some(service) = found.filter(|service| !service.addresses.is_empty()) {
             return Some(service);
         }
         rest = shorter;

@@ -2,14 +2,20 @@
 //! In: the decision. Out: the application at the other end, and the relay with it; or why not.
 
 use super::app;
+use super::proxy_header::Told;
 use crate::flow::{Facts, Flow};
 use crate::outcome::Failure;
 use crate::pod::Pod;
 use crate::relayed;
 use crate::worker::Worker;
+use ambit_model::Snapshot;
+use ambit_model::address::NetworkAddress;
 use ambit_model::ids::Generation;
 use ambit_net::relay::{Endpoint, TcpEndpoint};
-use ambit_routing::connection::inbound::{Arrival, ArrivedConn, Decided, InboundDecision};
+use ambit_routing::connection::inbound::{
+    Arrival, ArrivedConn, Authority, Connect, Decided, InboundDecision,
+};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpStream;
@@ -22,7 +28,7 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
-    /// Does what was decided, with `generation` of what is known.
+    /// Does what was decided by `snapshot`.
     ///
     /// # Errors
     /// [`Failure::Refused`], [`Failure::App`].
@@ -30,7 +36,7 @@ impl Admitted {
         decided: Decided,
         (worker, pod): (&Worker, &Arc<Pod>),
         arrived: ArrivedConn,
-        generation: Generation,
+        snapshot: &Snapshot,
     ) -> Result<Self, Failure> {
         let connect = match decided.decision {
             InboundDecision::Connect(connect) => connect,
@@ -39,18 +45,12 @@ impl Admitted {
                 return Err(Failure::Refused(refusal));
             }
         };
-        let client = app::Client {
-            address: arrived.source,
-            identity: match &arrived.arrival {
-                Arrival::Hbone { identity, .. } => Some(identity),
-                Arrival::Plaintext => None,
-            },
-        };
-        let app = app::dial(pod, &connect, client, worker.shared.config.keepalive).await?;
+        let told = told(snapshot, &arrived, &connect);
+        let app = app::dial(pod, &connect, &told, worker.shared.config.keepalive).await?;
         Ok(Self {
             app,
             arrived,
-            generation,
+            generation: snapshot.generation(),
         })
     }
 
@@ -66,4 +66,39 @@ impl Admitted {
         let end = relayed::run(client, TcpEndpoint(self.app), &flow, place).await;
         flow.close(&worker.books, end);
     }
+}
+
+/// What an application may hear of a connection: what the client asked for, not where it is dialled.
+fn told<'a>(snapshot: &'a Snapshot, arrived: &'a ArrivedConn, connect: &'a Connect) -> Told<'a> {
+    let us = &arrived.destination;
+    let mut told = Told {
+        client: arrived.source,
+        identity: None,
+        asked: connect.to,
+        service: None,
+    };
+    let Arrival::Hbone {
+        identity,
+        authority,
+    } = &arrived.arrival
+    else {
+        return told;
+    };
+    told.identity = Some(identity);
+    match authority {
+        Authority::Address(asked) => {
+            let ip = asked.ip().to_canonical();
+            let address = NetworkAddress::new(us.network.clone(), ip);
+            let service = snapshot.service_at(&address, &us.namespace);
+            told.asked = SocketAddr::new(ip, asked.port());
+            told.service = service.map(|service| &*service.key.hostname);
+        }
+        Authority::Name { hostname, port } => {
+            let service = connect.service.as_ref();
+            let address = service.and_then(|service| service.addresses.first());
+            told.asked = address.map_or(connect.to, |a| SocketAddr::new(a.block.addr(), *port));
+            told.service = Some(hostname);
+        }
+    }
+    told
 }

@@ -3,39 +3,29 @@
 //! The socket is bound to `lo` and marked, so that its packets never leave the pod and the answers
 //! come back to us whatever the client's address is.
 
-use super::proxy_header;
+use super::proxy_header::{self, Told};
 use crate::outcome::Failure;
 use crate::pod::{Capture, Pod};
 use crate::sockets::DIAL_DEADLINE;
 use ambit_ebpf_common::Mark;
-use ambit_model::ids::SpiffeId;
 use ambit_net::socket::{DialSpec, Keepalive};
 use ambit_routing::connection::inbound::Connect;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// Who the client is.
-#[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Its identity, if TLS proved one.
-    pub identity: Option<&'a SpiffeId>,
-}
-
-/// Dials.
+/// Dials. `told` is what an application hears that takes the PROXY protocol.
 ///
 /// # Errors
 /// [`Failure::App`].
 pub async fn dial(
     pod: &Pod,
     connect: &Connect,
-    client: Client<'_>,
+    told: &Told<'_>,
     keepalive: Option<Keepalive>,
 ) -> Result<TcpStream, Failure> {
     if connect.proxy_header {
-        return through_tunnel(pod, connect, client).await;
+        return through_tunnel(pod, connect, told).await;
     }
     let mut spec = DialSpec::new(connect.to, DIAL_DEADLINE).within(&pod.netns);
     spec.keepalive = keepalive;
@@ -55,7 +45,7 @@ pub async fn dial(
 async fn through_tunnel(
     pod: &Pod,
     connect: &Connect,
-    client: Client<'_>,
+    told: &Told<'_>,
 ) -> Result<TcpStream, Failure> {
     let loopback: IpAddr = if connect.to.is_ipv4() {
         Ipv4Addr::LOCALHOST.into()
@@ -66,7 +56,7 @@ async fn through_tunnel(
     let mut spec = DialSpec::new(to, DIAL_DEADLINE).within(&pod.netns);
     spec.mark = Some(pod.mark);
     let mut stream = spec.dial().await.map_err(Failure::App)?;
-    let header = proxy_header::encode(client.address, connect.to, client.identity);
+    let header = proxy_header::encode(told);
     match tokio::time::timeout(DIAL_DEADLINE, stream.write_all(&header)).await {
         Ok(Ok(())) => Ok(stream),
         Ok(Err(source)) => Err(Failure::ProxyHeader(source)),

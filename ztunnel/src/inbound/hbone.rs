@@ -1,7 +1,8 @@
 //! HBONE tunnels to a pod.
 //! In: accepted connections on port 15008. Out: one outcome per CONNECT stream; its status and
 //! `x-ambit-reason` tell the client what happened. 200 is sent once the application is connected.
-//! A handshake counts against the pod's budget; each step has a deadline.
+//! A handshake counts against the pod's budget; each step has a deadline. A tunnel ends with its streams when a
+//! certificate of the peer is revoked.
 
 use super::admitted::Admitted;
 use super::labels;
@@ -12,9 +13,11 @@ use crate::gather;
 use crate::outcome::Failure;
 use crate::pod::Pod;
 use crate::worker::Worker;
-use ambit_hbone::io::{self, Incoming, ServerTunnel, TunnelError};
+use ambit_hbone::io::{self, AcceptError, Incoming, ServerTunnel, TunnelError};
 use ambit_hbone::wire::{Authority, Baggage, ConnectRequest, Host};
-use ambit_model::ids::{NetworkId, SpiffeId};
+use ambit_identity::tls::TlsError;
+use ambit_identity::verify::VerifyError;
+use ambit_model::ids::SpiffeId;
 use ambit_net::original_dst;
 use ambit_routing::connection::inbound::{self, Arrival, ArrivedConn, InboundDecision, decide};
 use std::net::SocketAddr;
@@ -53,7 +56,16 @@ pub async fn serve(worker: Rc<Worker>, pod: Arc<Pod>, accepted: Accepted, stop: 
         }
     });
     let handle = |incoming| serve_stream(worker.clone(), pod.clone(), from.clone(), incoming);
-    match tunnel.serve(stopped(stop), handle).await {
+    let shown = tunnel.certificates().clone();
+    let served = tokio::select! {
+        served = tunnel.serve(stopped(stop), handle) => served,
+        serial = worker.shared.secrets.revoked(&shown) => {
+            let error = VerifyError::Revoked { serial };
+            let failure = Failure::Accept(AcceptError::Tls(TlsError::Peer(error)));
+            return flow::refused(&worker.books, &facts, started, &failure);
+        }
+    };
+    match served {
         Ok(()) => {}
         // Its streams have said so, each for itself.
         Err(error @ TunnelError::Mux(_)) => {
@@ -139,7 +151,7 @@ async fn admit(
 ) -> Result<Admitted, Failure> {
     facts.hbone = Some(request.authority.to_string());
     let own = gather::own_workload(&worker.shared.state, pod).await?;
-    let network = NetworkId::from(worker.shared.config.node.network.as_str());
+    let network = own.workload.network.clone();
     let claims = Baggage::from_header(request.baggage.as_ref());
     let claims = labels::Claims {
         identity: &from.identity,
@@ -164,7 +176,7 @@ async fn admit(
         InboundDecision::Refuse(_) => request.authority.port,
     };
     labels::service(facts, &own.snapshot, &own.workload, (named, port));
-    Admitted::by(decided, (worker, pod), arrived, own.snapshot.generation()).await
+    Admitted::by(decided, (worker, pod), arrived, &own.snapshot).await
 }
 
 fn authority(asked: &Authority) -> inbound::Authority {

@@ -10,7 +10,6 @@ use crate::outcome::Failure;
 use crate::pod::Pod;
 use crate::sockets::{captured_for, reset};
 use crate::worker::Worker;
-use ambit_model::ids::NetworkId;
 use ambit_net::relay::TcpEndpoint;
 use ambit_routing::connection::inbound::{Arrival, ArrivedConn, decide};
 use std::net::SocketAddr;
@@ -49,7 +48,7 @@ async fn admit(
     facts.original = local;
     facts.destination = local;
     let own = gather::own_workload(&worker.shared.state, pod).await?;
-    let network = NetworkId::from(worker.shared.config.node.network.as_str());
+    let network = own.workload.network.clone();
     labels::destination(facts, &own.workload);
     labels::source(facts, &own.snapshot, &network, None);
     labels::service(facts, &own.snapshot, &own.workload, (None, local.port()));
@@ -60,5 +59,5 @@ async fn admit(
         arrival: Arrival::Plaintext,
     };
     let decided = decide(&own.snapshot, &arrived);
-    Admitted::by(decided, (worker, pod), arrived, own.snapshot.generation()).await
+    Admitted::by(decided, (worker, pod), arrived, &own.snapshot).await
 }

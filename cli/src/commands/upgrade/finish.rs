@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::super::install;
 use super::{Args, canary, confirm};
 use crate::cluster::{Applied, Cluster, Workload};
 use crate::output::{self, Verdict};
@@ -27,7 +28,8 @@ pub(super) async fn rollback(
         goal.version
     );
     let former = former(record)?;
-    let keep: Vec<_> = objects.iter().collect();
+    let others = install::elsewhere(cluster, namespace, &record.revision).await?;
+    let keep: Vec<_> = objects.iter().chain(&others).collect();
     let surplus = rollout::surplus(cluster, namespace, &former, &keep).await?;
     output::line(format_args!(
         "going back to {} (profile {}), {} objects",
@@ -60,6 +62,7 @@ pub(super) async fn rollback(
     output::line(format_args!("{changed} objects changed back"));
     surplus.delete(cluster, args.readiness_timeout).await?;
     let record = Record {
+        revision: record.revision.clone(),
         current: goal.clone(),
         previous: match &record.pending {
             Some(_) => record.previous.clone(),

@@ -28,6 +28,9 @@ pub struct Router {
     /// request's Host exact wins over the longest suffix, that over `*`; no match is 404.
     #[prost(string, tag = "8")]
     pub hostname: ::prost::alloc::string::String,
+    /// `service` is a wildcard, and only requests whose Host is below it are taken; others are 404.
+    #[prost(bool, tag = "9")]
+    pub by_host: bool,
 }
 /// What a gateway demands of everything that goes through it. Resource name = `name`. A gateway that
 /// has not received its own serves nothing.
@@ -41,6 +44,9 @@ pub struct Gateway {
     /// Ports that take plaintext HTTP from outside the mesh.
     #[prost(uint32, repeated, tag = "3")]
     pub ports: ::prost::alloc::vec::Vec<u32>,
+    /// Applications are not told who called: requests go on without `x-forwarded-client-cert`.
+    #[prost(bool, tag = "4")]
+    pub withholds_client: bool,
 }
 /// An AuthorizationPolicy of a waypoint. Any DENY match denies; else no ALLOW policy allows; else any
 /// ALLOW match allows; else denied.
@@ -565,6 +571,13 @@ pub struct Cluster {
     /// the waypoint, and each is asked by HBONE for this. Empty: endpoints are the service's own.
     #[prost(string, tag = "9")]
     pub authority: ::prost::alloc::string::String,
+    /// Not 0: there are no Endpoints. Each request goes to an address of its Host, which is below the wildcard
+    /// that `service` is, at this port.
+    #[prost(uint32, tag = "10")]
+    pub by_host_port: u32,
+    /// Addresses of an endpoint that has only a name are raced (RFC 8305); else each is an endpoint of its own.
+    #[prost(bool, tag = "11")]
+    pub race: bool,
 }
 /// Who serves a cluster. Resource name = cluster name. Address, identity, health and tunnel come
 /// from the Address stream alone; a uid that is not known yet is ignored.

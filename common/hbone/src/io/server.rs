@@ -10,7 +10,7 @@ use super::error::{AcceptError, MuxError, StreamRefused, TunnelError};
 use super::ping::{Beat, Keepalive};
 use super::stream::Stream;
 use crate::wire::{ConnectReply, ConnectRequest};
-use ambit_identity::Svid;
+use ambit_identity::{PeerCertificates, Svid};
 use ambit_identity::tls::{self, KeyExchange, SecureStream};
 use ambit_model::ids::SpiffeId;
 use ambit_net::relay::StreamError;
@@ -39,6 +39,7 @@ pub struct ServerTunnel<T> {
     keepalive: Keepalive,
     ping_timeout: Duration,
     peer: SpiffeId,
+    certificates: PeerCertificates,
     key_exchange: KeyExchange,
     limits: Limits,
     tell: Box<dyn FnMut(StreamRefused)>,
@@ -94,6 +95,7 @@ where
         keepalive: Keepalive::new(pings, interval, interval, timeout),
         ping_timeout: timeout,
         peer: secured.peer,
+        certificates: secured.certificates,
         key_exchange: secured.key_exchange,
         limits: Limits {
             header_list: settings.server_header_list as usize,
@@ -107,6 +109,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ServerTunnel<T> {
     /// The verified peer.
     pub fn peer(&self) -> &SpiffeId {
         &self.peer
+    }
+
+    /// The certificates the peer has shown.
+    pub fn certificates(&self) -> &PeerCertificates {
+        &self.certificates
     }
 
     /// Kind of key exchange.

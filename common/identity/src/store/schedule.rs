@@ -4,6 +4,7 @@
 use super::published::Published;
 use super::{CertState, Priority, SecretSnapshot, Shared, StoreConfig};
 use crate::authority::{Authority, CaError, obtain};
+use crate::revocation::Revocations;
 use crate::rotate;
 use crate::svid::Svid;
 use ambit_model::ids::SpiffeId;
@@ -11,6 +12,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -25,6 +27,9 @@ pub(super) struct Table {
     published: Option<Published>,
     /// How often another root came first, or a certificate of ours was of none.
     authorities: u64,
+    revoked: watch::Sender<Arc<Revocations>>,
+    /// What they were read from, good or bad.
+    revoked_pem: String,
 }
 
 #[derive(Debug)]
@@ -194,6 +199,41 @@ impl Table {
         }
     }
 
+    /// The certificates of peers that are revoked, watched.
+    pub(super) fn revocations(&self) -> watch::Receiver<Arc<Revocations>> {
+        self.revoked.subscribe()
+    }
+
+    /// Takes over the lists that the authority publishes, if they are others and good: for the next handshakes
+    /// of every identity.
+    fn revoke(&mut self, pem: String, refused: &Arc<AtomicU64>, now: Instant) {
+        if pem == self.revoked_pem {
+            return;
+        }
+        let read = Revocations::from_pem(&pem);
+        self.revoked_pem = pem;
+        let revoked = match read {
+            Ok(revoked) => Arc::new(revoked.counting(refused.clone())),
+            Err(error) => {
+                warn!(error = %Chain(&error), "revocation lists cannot be used, the last ones stay");
+                return;
+            }
+        };
+        info!(certificates = revoked.len(), "revocation lists changed");
+        for (id, entry) in &mut self.entries {
+            let Some(svid) = entry.state.borrow().svid.clone() else {
+                continue;
+            };
+            if revoked.names(svid.chain()) {
+                warn!(identity = %id, serial = svid.serial(), "own certificate is revoked, another one is asked for");
+                entry.due = entry.due.map(|due| due.min(now));
+            }
+            let svid = Arc::new(svid.refusing(revoked.clone()));
+            entry.state.send_modify(|state| state.svid = Some(svid));
+        }
+        self.revoked.send_replace(revoked);
+    }
+
     fn finish(&mut self, fetch: &Fetch, result: Result<Svid, CaError>, now: Instant) {
         let Some(entry) = self.entries.get_mut(&fetch.id) else {
             return;
@@ -207,14 +247,20 @@ impl Table {
                     Some(published) => published.joined(svid),
                     None => (svid, true),
                 };
+                let revoked = self.revoked.borrow().clone();
+                let svid = match revoked.is_empty() {
+                    true => svid,
+                    false => svid.refusing(revoked.clone()),
+                };
+                let counts = !revoked.names(svid.chain());
                 entry.renewed(svid, now);
-                entry.behind = if leads {
+                entry.behind = if leads && counts {
                     0
                 } else {
                     entry.behind.saturating_add(1)
                 };
                 if let Some(wait) = rotate::behind(entry.behind) {
-                    // One of several authorities that has not followed yet.
+                    // One of several authorities that has not followed yet; or what it gives is revoked.
                     entry.due = entry.due.map(|due| due.min(now + wait));
                 }
                 if fetch.authorities != self.authorities {
@@ -274,6 +320,9 @@ pub(super) fn serve(
         }
     };
     async move {
+        if let Some(revoked) = authority.revocations().await {
+            shared.table().revoke(revoked, &shared.refused, Instant::now());
+        }
         let mut running = FuturesUnordered::new();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -302,6 +351,9 @@ pub(super) fn serve(
                 _ = look.tick() => {
                     if let Some(trust) = authority.trust().await {
                         shared.table().trust(trust, Instant::now());
+                    }
+                    if let Some(revoked) = authority.revocations().await {
+                        shared.table().revoke(revoked, &shared.refused, Instant::now());
                     }
                 }
                 () = until(wake) => {}

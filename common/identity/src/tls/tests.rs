@@ -145,6 +145,7 @@ async fn a_client_without_a_certificate_is_refused() {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ExpectPeers {
             bundle: b.bundle().clone(),
+            revoked: Arc::default(),
             expected: expecting(&[id("td", "b")]),
         }))
         .with_no_client_auth();

@@ -44,6 +44,7 @@ pub fn router(m: pb::Router) -> Result<Router, ConvertError> {
         http,
         tcp,
         policies: each("policies", m.policies, access::policy)?,
+        by_host: m.by_host,
     })
 }
 
@@ -59,6 +60,7 @@ pub fn gateway(m: pb::Gateway) -> Result<Gateway, ConvertError> {
         name: m.name.into(),
         policies: each("policies", m.policies, access::policy)?,
         ports: each("ports", m.ports, nonzero_port)?,
+        withholds_client: m.withholds_client,
     })
 }
 
@@ -105,6 +107,11 @@ pub fn cluster(m: pb::Cluster) -> Result<Cluster, ConvertError> {
                 Some(text.parse::<SocketAddr>().map_err(wrong)?)
             }
         },
+        by_host: match port("by_host_port", m.by_host_port)? {
+            0 => None,
+            given => Some(given),
+        },
+        race: m.race,
     })
 }
 

@@ -20,6 +20,8 @@ pub struct Gateway {
     pub policies: Vec<AccessPolicy>,
     /// Ports that take plaintext HTTP from outside the mesh.
     pub ports: Vec<u16>,
+    /// Applications are not told who called.
+    pub withholds_client: bool,
 }
 
 /// One policy. No rules: never matches.

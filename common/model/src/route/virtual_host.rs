@@ -54,6 +54,23 @@ impl VirtualHost {
     }
 }
 
+/// The name that an authority asks for, lower case and without its port, if it is one below `wildcard`
+/// (`*.<suffix>`). Pure text: an address is below no wildcard.
+pub fn host_below(wildcard: &str, authority: &str) -> Option<Arc<str>> {
+    let suffix = wildcard.strip_prefix('*')?;
+    let host = without_port(authority).to_ascii_lowercase();
+    let prefix = host.strip_suffix(suffix)?;
+    let label = |label: &str| {
+        let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(byte)
+    };
+    let is_name = suffix.starts_with('.')
+        && host.len() <= LONGEST
+        && prefix.split('.').all(label)
+        && host.parse::<std::net::Ipv4Addr>().is_err();
+    is_name.then(|| host.as_str().into())
+}
+
 /// The host of an authority; an IPv6 address keeps its brackets.
 fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
@@ -95,6 +112,34 @@ mod tests {
         assert_eq!(taken("10.0.0.1:80"), "10.0.0.1 *.0.0.1 *.0.1 *.1 *");
         assert_eq!(taken("[::1]:80"), "[::1] *");
         assert_eq!(taken(".x"), ".x *");
+    }
+
+    #[test]
+    fn only_names_below_a_wildcard_are_taken() {
+        let taken = |wildcard, authority| host_below(wildcard, authority).map(|h| h.to_string());
+        let host = Some("a.b.example".to_owned());
+        for wildcard in ["*.example", "*.b.example", "*.B.example"] {
+            let expected = host.clone().filter(|_| !wildcard.contains('B'));
+            assert_eq!(taken(wildcard, "A.b.Example:8080"), expected, "{wildcard}");
+        }
+        for (wildcard, authority) in [
+            ("*.b.example", "b.example"),
+            ("*.b.example", ".b.example"),
+            ("*.b.example", "ab.example"),
+            ("*.b.example", "a..b.example"),
+            ("*.b.example", "a.b.example."),
+            ("*.b.example", "a@x.b.example"),
+            ("*.b.example", "a.b.example:80:80"),
+            ("*.b.example", "*.b.example"),
+            ("*.b.example", "[a.b.example"),
+            ("*.1", "10.0.0.1"),
+            ("b.example", "b.example"),
+            ("*", "a.b"),
+        ] {
+            assert_eq!(taken(wildcard, authority), None, "{wildcard} {authority}");
+        }
+        let long = format!("{}.example", "a.".repeat(130).trim_end_matches('.'));
+        assert_eq!(taken("*.example", &long), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Policy rules by mark, and the default routes of their tables.
+//! Policy rules by mark and interface, and the default routes of their tables.
 
 use std::net::IpAddr;
 
 use futures::StreamExt;
 use netlink_packet_route::AddressFamily;
+use netlink_packet_route::IpProtocol;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -35,8 +36,8 @@ impl Family {
     }
 }
 
-/// `ip rule add fwmark MARK/MASK pref PRIORITY lookup TABLE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// `ip rule add fwmark MARK/MASK pref PRIORITY lookup TABLE`, or one that drops.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// Which family's rules.
     pub family: Family,
@@ -46,8 +47,31 @@ pub struct Rule {
     pub mark: u32,
     /// Bits of the mark that count.
     pub mask: u32,
-    /// Table to look in.
-    pub table: u32,
+    /// What else counts.
+    pub packets: Packets,
+    /// What happens then.
+    pub to: Target,
+}
+
+/// Which packets a rule is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Packets {
+    /// All.
+    #[default]
+    All,
+    /// Those that are sent from here (`iif lo`).
+    Sent,
+    /// TCP that comes in by the interface of this name, whenever there is one (`iif NAME ipproto tcp`).
+    Tcp(String),
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// `lookup TABLE`; 254 is the main table.
+    Table(u32),
+    /// `blackhole`.
+    Blackhole,
 }
 
 /// The default route of a table used for looping traffic through `lo`.
@@ -115,7 +139,7 @@ impl Netlink {
         }
     }
 
-    /// Lists the rules that select by mark and look into a table.
+    /// Lists the rules that select by mark.
     ///
     /// # Errors
     /// See [`NetlinkError`].
@@ -235,42 +259,68 @@ impl Netlink {
 fn rule_message(rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = rule.family.raw();
-    message.header.action = RuleAction::ToTable;
-    if let Ok(short) = u8::try_from(rule.table) {
-        message.header.table = short;
-    }
     message.attributes = vec![
         RuleAttribute::Priority(rule.priority),
         RuleAttribute::FwMark(rule.mark),
         RuleAttribute::FwMask(rule.mask),
-        RuleAttribute::Table(rule.table),
     ];
+    match rule.to {
+        Target::Table(table) => {
+            message.header.action = RuleAction::ToTable;
+            if let Ok(short) = u8::try_from(table) {
+                message.header.table = short;
+            }
+            message.attributes.push(RuleAttribute::Table(table));
+        }
+        Target::Blackhole => message.header.action = RuleAction::Blackhole,
+    }
+    match &rule.packets {
+        Packets::All => {}
+        Packets::Sent => message
+            .attributes
+            .push(RuleAttribute::Iifname(LOOPBACK.into())),
+        Packets::Tcp(interface) => message.attributes.extend([
+            RuleAttribute::Iifname(interface.clone()),
+            RuleAttribute::IpProtocol(IpProtocol::Tcp),
+        ]),
+    }
     message
 }
 
 fn rule_of(family: Family, message: &RuleMessage) -> Option<Rule> {
-    let mut rule = Rule {
-        family,
-        priority: 0,
-        mark: 0,
-        mask: u32::MAX,
-        table: u32::from(message.header.table),
-    };
-    let mut by_mark = false;
+    let mut table = u32::from(message.header.table);
+    let (mut priority, mut mark, mut mask, mut packets) = (0, None, u32::MAX, Packets::All);
     for attribute in &message.attributes {
         match attribute {
-            RuleAttribute::Priority(value) => rule.priority = *value,
-            RuleAttribute::FwMark(value) => {
-                rule.mark = *value;
-                by_mark = true;
+            RuleAttribute::Priority(value) => priority = *value,
+            RuleAttribute::FwMark(value) => mark = Some(*value),
+            RuleAttribute::FwMask(value) => {
+                mask = *value;
+                // The kernel does not say a mark of zero.
+                mark = mark.or(Some(0));
             }
-            RuleAttribute::FwMask(value) => rule.mask = *value,
-            RuleAttribute::Table(value) => rule.table = *value,
+            RuleAttribute::Table(value) => table = *value,
+            RuleAttribute::Iifname(name) if name == LOOPBACK => packets = Packets::Sent,
+            RuleAttribute::Iifname(name) => packets = Packets::Tcp(name.clone()),
             _ => {}
         }
     }
-    (by_mark && message.header.action == RuleAction::ToTable).then_some(rule)
+    let to = match message.header.action {
+        RuleAction::ToTable => Target::Table(table),
+        RuleAction::Blackhole => Target::Blackhole,
+        _ => return None,
+    };
+    Some(Rule {
+        family,
+        priority,
+        mark: mark?,
+        mask,
+        packets,
+        to,
+    })
 }
+
+const LOOPBACK: &str = "lo";
 
 fn set_table(message: &mut RouteMessage, table: u32) {
     match u8::try_from(table) {

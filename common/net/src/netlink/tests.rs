@@ -11,7 +11,8 @@ fn rule(family: Family) -> Rule {
         priority: 32764,
         mark: 0x111,
         mask: 0xfff,
-        table: 100,
+        packets: Packets::All,
+        to: Target::Table(100),
     }
 }
 
@@ -32,12 +33,31 @@ async fn rules_are_added_once_and_deleted_once() {
     let Some(ns) = test_ns::scratch() else { return };
     let netlink = Netlink::open(&ns).unwrap();
     for family in [Family::V4, Family::V6] {
-        let rule = rule(family);
-        netlink.add_rule(&rule).await.unwrap();
-        netlink.add_rule(&rule).await.unwrap();
-        assert_eq!(netlink.rules(family).await.unwrap(), [rule]);
-        netlink.delete_rule(&rule).await.unwrap();
-        netlink.delete_rule(&rule).await.unwrap();
+        let here = Rule {
+            priority: 1000,
+            packets: Packets::Sent,
+            to: Target::Table(254),
+            ..rule(family)
+        };
+        let dropped = Rule {
+            priority: 1001,
+            mark: 0,
+            packets: Packets::Tcp("later0".into()),
+            to: Target::Blackhole,
+            ..rule(family)
+        };
+        let all = [here, dropped, rule(family)];
+        for _ in 0..2 {
+            for rule in &all {
+                netlink.add_rule(rule).await.unwrap();
+            }
+        }
+        assert_eq!(netlink.rules(family).await.unwrap(), all);
+        for _ in 0..2 {
+            for rule in &all {
+                netlink.delete_rule(rule).await.unwrap();
+            }
+        }
         assert_eq!(netlink.rules(family).await.unwrap(), []);
     }
 }
@@ -84,10 +104,10 @@ async fn addresses_are_listed_and_their_changes_seen() {
     let Some(ns) = test_ns::scratch() else { return };
     let netlink = Netlink::open(&ns).unwrap();
     netlink.link_up("lo").await.unwrap();
-    let mut events = AddressEvents::open(&ns).unwrap();
+    let mut events = Changes::open(&ns).unwrap();
     ip(&ns, "addr add 10.9.0.1/32 dev lo");
     let wanted: IpAddr = "10.9.0.1".parse().unwrap();
-    let Some(AddressChange::Added(added)) = events.next().await else {
+    let Some(Change::AddressAdded(added)) = events.next().await else {
         panic!("no event for the new address")
     };
     assert_eq!(
@@ -96,7 +116,7 @@ async fn addresses_are_listed_and_their_changes_seen() {
     );
     assert!(netlink.addresses().await.unwrap().contains(&added));
     ip(&ns, "addr del 10.9.0.1/32 dev lo");
-    assert_eq!(events.next().await, Some(AddressChange::Removed(added)));
+    assert_eq!(events.next().await, Some(Change::AddressRemoved(added)));
 }
 
 #[tokio::test]

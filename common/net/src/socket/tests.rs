@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::netlink::{Family, LocalRoute, Netlink, Rule};
+use crate::netlink::{Family, LocalRoute, Netlink, Packets, Rule, Target};
 use crate::sysctl::{Sysctl, SysctlRoot};
 use crate::test_ns;
 
@@ -72,7 +72,8 @@ async fn a_foreign_source_address_reaches_the_application() {
         priority: 32763,
         mark: 0x112,
         mask: 0xfff,
-        table: 101,
+        packets: Packets::All,
+        to: Target::Table(101),
     };
     netlink.add_rule(&rule).await.unwrap();
     netlink

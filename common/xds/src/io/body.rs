@@ -4,19 +4,21 @@
 //! answers are megabytes, and every node has a stream.
 //! Spec: gRPC over HTTP/2, length-prefixed messages; fields of a protobuf message may come in any parts.
 
-use super::server::MAX_MESSAGE;
+use super::server::{MAX_MESSAGE, ServerCounters};
 use ambit_api::discovery::{DeltaDiscoveryResponse, Resource};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use prost::Message;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
+use tracing::warn;
 
 /// Bytes of one piece, about.
 const PIECE: usize = 32 * 1024;
@@ -42,7 +44,17 @@ impl Slot {
 
 /// The discovery service with bodies of its own.
 #[derive(Clone, Debug)]
-pub struct Piecewise<S>(pub(super) S);
+pub struct Piecewise<S> {
+    pub(super) service: S,
+    pub(super) counters: Arc<ServerCounters>,
+}
+
+/// The compression that a call announces for its messages, if any. The gRPC library knows none here and turns such
+/// calls away before anybody of ours sees them.
+pub fn compression(headers: &http::HeaderMap) -> Option<&http::HeaderValue> {
+    let named = headers.get("grpc-encoding")?;
+    (named != "identity").then_some(named)
+}
 
 impl<S: NamedService> NamedService for Piecewise<S> {
     const NAME: &'static str = S::NAME;
@@ -58,11 +70,15 @@ where
     type Future = BoxFuture<Self::Response, Infallible>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
+        self.service.poll_ready(cx)
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let answer = self.0.call(request);
+        if let Some(encoding) = compression(request.headers()) {
+            self.counters.denied.fetch_add(1, Ordering::Relaxed);
+            warn!(?encoding, "xds stream denied: its messages are compressed");
+        }
+        let answer = self.service.call(request);
         Box::pin(async move {
             let mut answer = answer.await?;
             // A call that was turned away has none.

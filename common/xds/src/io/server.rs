@@ -2,7 +2,8 @@
 //! In: a `watch` of resource sets, requests. Out: responses, at most one unanswered per type.
 //! Owns: nothing but the list of live streams. Must not: serve an unauthorized caller.
 
-use super::auth::{Authorizer, Denied};
+use super::auth::{Authorizer, Denied, Introduction};
+pub use super::body::compression;
 use super::body::{Piecewise, Slot};
 use super::client::is_malformed;
 use super::turns::{Turn, Turns};
@@ -48,6 +49,8 @@ const MOST_STREAMS: usize = 16_384;
 pub struct StreamStatus {
     /// Node id the client gave.
     pub node_id: String,
+    /// Network that it says it is in.
+    pub network: Option<String>,
     /// Who it is.
     pub caller: Caller,
     /// Type URL → everything sent has been answered.
@@ -101,8 +104,12 @@ impl Server {
     pub fn into_service(
         self,
     ) -> Piecewise<AggregatedDiscoveryServiceServer<impl AggregatedDiscoveryService>> {
+        let counters = self.counters();
         let service = AggregatedDiscoveryServiceServer::new(self);
-        Piecewise(service.max_decoding_message_size(MAX_MESSAGE))
+        Piecewise {
+            service: service.max_decoding_message_size(MAX_MESSAGE),
+            counters,
+        }
     }
 
     /// Live streams.
@@ -157,7 +164,7 @@ impl AggregatedDiscoveryService for Server {
             id: self.next_stream.fetch_add(1, Ordering::Relaxed),
             server: self.clone(),
             state: ServerState::new(caller),
-            node_id: String::new(),
+            node: Introduction::default(),
             turn: None,
             sender,
         };
@@ -178,7 +185,7 @@ struct Stream {
     id: u64,
     server: Server,
     state: ServerState,
-    node_id: String,
+    node: Introduction,
     /// While an answer with everything is on its way.
     turn: Option<Turn>,
     sender: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
@@ -229,7 +236,7 @@ impl Stream {
                 () = self.sender.closed() => break,
             }
         }
-        info!(caller = %self.state.caller(), node_id = self.node_id, "xds stream closed");
+        info!(caller = %self.state.caller(), node_id = self.node.id, "xds stream closed");
     }
 
     /// Whether the next response needs a turn first.
@@ -255,7 +262,12 @@ impl Stream {
         if let Some(node) = &request.node
             && !node.id.is_empty()
         {
-            self.node_id = node.id.chars().take(256).collect();
+            let node = Introduction::of(node);
+            if self.node != node {
+                let caller = self.state.caller();
+                self.server.authorizer.introduced(caller, &node);
+                self.node = node;
+            }
         }
         match self.state.on_request(request) {
             Ok(Event::Nack { type_url, reason }) => {
@@ -274,7 +286,7 @@ impl Stream {
             }
             Err(error) => {
                 self.server.counters.denied.fetch_add(1, Ordering::Relaxed);
-                warn!(caller = %self.state.caller(), node_id = self.node_id, %error, "xds stream ended");
+                warn!(caller = %self.state.caller(), node_id = self.node.id, %error, "xds stream ended");
                 let code = match error {
                     ProtocolError::NotServed { .. } => Code::PermissionDenied,
                     ProtocolError::TooManyNames { .. } => Code::ResourceExhausted,
@@ -289,7 +301,7 @@ impl Stream {
     fn unread(&self, error: &SendTimeoutError<Result<DeltaDiscoveryResponse, Status>>) {
         if let SendTimeoutError::Timeout(_) = error {
             let caller = self.state.caller();
-            warn!(%caller, node_id = self.node_id, "xds stream ended: the client reads no responses");
+            warn!(%caller, node_id = self.node.id, "xds stream ended: the client reads no responses");
         }
     }
 
@@ -310,7 +322,7 @@ impl Stream {
         counters.denied.fetch_add(1, Ordering::Relaxed);
         warn!(
             %caller,
-            node_id = self.node_id,
+            node_id = self.node.id,
             error = status.message(),
             "xds stream ended: a message of the client cannot be read"
         );
@@ -320,7 +332,8 @@ impl Stream {
 
     fn publish(&self) {
         let status = StreamStatus {
-            node_id: self.node_id.clone(),
+            node_id: self.node.id.clone(),
+            network: self.node.network.clone(),
             caller: self.state.caller().clone(),
             acknowledged: self.state.acknowledged().collect(),
         };

@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// Lists of revoked certificates.
+const CRL: &str = "ca-crl.pem";
 /// Link that a kubelet turns to the next version of a mounted Secret, all files at once.
 const VERSION: &str = "..data";
 
@@ -30,13 +32,14 @@ pub(super) fn plugged(dir: &Path) -> Result<Option<Pem>, OpenError> {
         Err(_) => dir.to_owned(),
     };
     let there = |name: &str| Some(dir.join(name)).filter(|path| path.exists());
+    let optional = |name: &str| there(name).map_or(Ok(String::new()), |path| read(&path));
     if let Some(key) = there("ca-key.pem") {
-        let optional = |name: &str| there(name).map_or(Ok(String::new()), |path| read(&path));
         return Ok(Some(Pem {
             ca_cert: read(&dir.join("ca-cert.pem"))?,
             ca_key: read(&key)?,
             cert_chain: optional("cert-chain.pem")?,
             root_cert: read(&dir.join("root-cert.pem"))?,
+            crl: optional(CRL)?,
         }));
     }
     let Some(key) = there("tls.key") else {
@@ -48,6 +51,7 @@ pub(super) fn plugged(dir: &Path) -> Result<Option<Pem>, OpenError> {
         ca_key: read(&key)?,
         cert_chain: chain,
         root_cert: read(&dir.join("ca.crt"))?,
+        crl: optional(CRL)?,
     }))
 }
 
@@ -96,6 +100,19 @@ pub(super) fn read_published(dir: &Path) -> Result<Option<(String, SystemTime)>,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Publishes lists of revoked certificates, if they are others than are published.
+pub(super) fn publish_crl(dir: &Path, pem: &str) -> Result<(), OpenError> {
+    let path = dir.join("published").join(CRL);
+    if fs::read_to_string(&path).unwrap_or_default() == pem {
+        return Ok(());
+    }
+    if pem.is_empty() {
+        let gone = fs::remove_file(&path);
+        return gone.map_err(|source| OpenError::Write { path, source });
+    }
+    write(&path, pem.as_bytes(), 0o644)
 }
 
 /// Publishes roots.

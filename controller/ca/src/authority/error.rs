@@ -1,5 +1,6 @@
 //! Why there is no authority.
 
+use ambit_identity::revocation::RevocationError;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -24,6 +25,15 @@ pub enum OpenError {
         /// Cause.
         #[source]
         source: io::Error,
+    },
+    /// A list of revoked certificates is not of now.
+    #[error("{path} is not usable")]
+    Outdated {
+        /// Which.
+        path: PathBuf,
+        /// Which of its lists.
+        #[source]
+        source: RevocationError,
     },
     /// A key or a certificate cannot be parsed or made.
     #[error("{path} is not usable: {what}")]

@@ -3,6 +3,9 @@
 use super::error::OpenError;
 use super::{BACKDATE, SelfSigned, serial, set_validity};
 use crate::roots::{Roots, pem_of};
+use ambit_identity::Revocations;
+use ambit_identity::revocation::RevocationError;
+use ambit_runtime::causes::causes;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
@@ -13,6 +16,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Which lists of revoked certificates count.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lists {
+    /// Those that no newer one should have replaced.
+    OfNow,
+    /// All: an old one is better than none.
+    AsTheyAre,
+}
 
 /// An authority as Istio's secrets hold it, each part PEM.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,6 +37,8 @@ pub struct Pem {
     pub cert_chain: String,
     /// `root-cert.pem`: every root; empty when the signing certificate is the root.
     pub root_cert: String,
+    /// `ca-crl.pem`: lists of revoked certificates; may be empty.
+    pub crl: String,
 }
 
 impl Pem {
@@ -57,6 +71,7 @@ impl Pem {
             ca_key,
             cert_chain: String::new(),
             root_cert: cert,
+            crl: String::new(),
         }
     }
 
@@ -107,13 +122,19 @@ pub(super) struct Material {
     /// Those that are sent along: without roots.
     pub(super) above: Vec<CertificateDer<'static>>,
     pub(super) roots: Roots,
+    /// Lists of revoked certificates, PEM.
+    pub(super) crl: String,
     /// End of the first of them that ends.
     pub(super) not_after: SystemTime,
 }
 
 impl Material {
     /// Checks that the parts belong together. `place` names them in errors.
-    pub(super) fn new(place: &Path, pem: &Pem) -> Result<Self, OpenError> {
+    pub(super) fn new(
+        place: &Path,
+        pem: &Pem,
+        (lists, now): (Lists, SystemTime),
+    ) -> Result<Self, OpenError> {
         let path = place.join("ca-cert.pem");
         let signing = one(&path, &pem.ca_cert)?;
         let key_path = place.join("ca-key.pem");
@@ -136,6 +157,22 @@ impl Material {
         for der in &chain {
             not_after = not_after.min(end(&chain_path, der)?);
         }
+        let crl_path = place.join("ca-crl.pem");
+        let revoked = Revocations::from_pem(&pem.crl);
+        let revoked = revoked.map_err(|e| content(&crl_path, &causes(&e)))?;
+        let signers: Vec<_> = chain.iter().chain(roots.iter()).cloned().collect();
+        if revoked.names(&chain) {
+            let what = "it revokes the certificate that signs, or one above it";
+            return Err(content(&crl_path, &what));
+        }
+        match (revoked.prove(&signers, now), lists) {
+            (Ok(()), _) | (Err(RevocationError::Outdated { .. }), Lists::AsTheyAre) => {}
+            (Err(source @ RevocationError::Outdated { .. }), Lists::OfNow) => {
+                let path = crl_path;
+                return Err(OpenError::Outdated { path, source });
+            }
+            (Err(error), _) => return Err(content(&crl_path, &causes(&error))),
+        }
         // Chain files often end with the root, which goes into the last element of a reply instead.
         let above = chain.iter().filter(|der| !roots.contains(der));
         Ok(Self {
@@ -143,6 +180,7 @@ impl Material {
             above: above.cloned().collect(),
             signing: chain,
             roots,
+            crl: pem.crl.trim().to_owned(),
             not_after,
         })
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::csr;
-use rcgen::PKCS_ECDSA_P256_SHA256;
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, PKCS_ECDSA_P256_SHA256};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use x509_parser::extensions::GeneralName;
@@ -145,8 +145,49 @@ impl TwoLevels {
             ca_key: self.key.serialize_pem(),
             cert_chain: self.intermediate.clone() + &self.root.ca_cert,
             root_cert: self.root.ca_cert.clone(),
+            crl: String::new(),
         }
     }
+
+    /// A list of the root, without anything on it, that lasts until then.
+    fn list(&self, until: u64) -> String {
+        let key = KeyPair::from_pem(&self.root.ca_key).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&self.root.ca_cert, key).unwrap();
+        let moment = |seconds| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        let params = CertificateRevocationListParams {
+            this_update: moment(NOW),
+            next_update: moment(until),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&issuer).unwrap().pem().unwrap()
+    }
+}
+
+#[test]
+fn revocation_lists_are_a_part_of_the_set_and_refused_with_it() {
+    let (two, other) = (TwoLevels::new(|_| {}), TwoLevels::new(|_| {}));
+    let with = |crl: &str| super::Pem {
+        crl: crl.to_owned(),
+        ..two.pem()
+    };
+    assert_eq!(from_pem(&two.pem(), NOW).unwrap().crl(), "");
+    let list = two.list(NOW + 3600);
+    assert_eq!(from_pem(&with(&list), NOW).unwrap().crl(), list.trim());
+    for (wrong, why) in [
+        ("no list", "no revocation list"),
+        (&*other.list(NOW + 3600), "signed by no certificate"),
+    ] {
+        let text = from_pem(&with(wrong), NOW).err().unwrap().to_string();
+        assert!(text.contains("ca-crl.pem") && text.contains(why), "{text}");
+    }
+    let old = with(&two.list(NOW + 60));
+    let late = from_pem(&old, NOW + 61).err().unwrap();
+    assert!(matches!(late, OpenError::Outdated { .. }), "{late}");
+    let first = Authority::with_old_lists(Path::new("cacerts"), &old, &terms(NOW + 61));
+    assert_eq!(first.unwrap().crl(), old.crl.trim());
 }
 
 fn from_pem(pem: &super::Pem, now: u64) -> Result<Authority, OpenError> {

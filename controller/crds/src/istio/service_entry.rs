@@ -67,7 +67,7 @@ pub enum Resolution {
     Dns,
     /// The same here: one answer is used for one connection.
     DnsRoundRobin,
-    /// By the name of each request; refused by validation.
+    /// By the Host of each request, which a wildcard of the entry takes.
     DynamicDns,
 }
 

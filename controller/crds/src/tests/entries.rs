@@ -90,8 +90,45 @@ const ENTRIES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "",
-        "{hosts: [a.b], resolution: DYNAMIC_DNS, PORT}",
-        &["spec.resolution: DYNAMIC_DNS is not supported yet [AMB0001]"],
+        "{hosts: ['*.a.b', '*.b'], resolution: DYNAMIC_DNS, PORT}",
+        &[],
+    ),
+    (
+        ", labels: {istio.io/use-waypoint: none}",
+        "{hosts: ['*.a.b'], location: MESH_INTERNAL, resolution: DYNAMIC_DNS, ports: [{number: 80, name: h, protocol: http2}]}",
+        &[],
+    ),
+    (
+        ", labels: {istio.io/use-waypoint: egress}",
+        "{hosts: [a.b], location: MESH_INTERNAL, resolution: DYNAMIC_DNS, addresses: [10.0.0.1], endpoints: [{address: 10.0.0.2}], ports: [{number: 443, name: t, protocol: TLS}, {number: 1, name: x, protocol: TCP}, {number: 2, name: z}]}",
+        &[
+            "spec.hosts[0]: must be a wildcard with resolution DYNAMIC_DNS [IST0106]",
+            "spec.addresses: not allowed with resolution DYNAMIC_DNS: hosts of requests lead to addresses [IST0106]",
+            "spec.endpoints: not allowed with resolution DYNAMIC_DNS: hosts of requests lead to addresses [IST0106]",
+            "~spec.ports[0].protocol: with resolution DYNAMIC_DNS server names of TLS are not followed, since clients choose them freely; connections to this port are refused [AMB0001]",
+            "spec.ports[1].protocol: resolution DYNAMIC_DNS needs HTTP, HTTP2, GRPC or TLS [IST0106]",
+            "spec.ports[2].protocol: resolution DYNAMIC_DNS needs HTTP, HTTP2, GRPC or TLS [IST0106]",
+            "spec.location: MESH_INTERNAL is not supported with resolution DYNAMIC_DNS at a waypoint [IST0106]",
+        ],
+    ),
+    (
+        ", annotations: {istio.io/connect-strategy: race_first_tcp_connect}",
+        "{hosts: [a.b], resolution: DNS, PORT}",
+        &[],
+    ),
+    (
+        ", annotations: {istio.io/connect-strategy: LAST}",
+        "{hosts: [a.b], resolution: DNS, PORT}",
+        &[
+            "~metadata.annotations.istio.io/connect-strategy: `LAST` is no strategy; there is RACE_FIRST_TCP_CONNECT [IST0131]",
+        ],
+    ),
+    (
+        ", annotations: {istio.io/connect-strategy: RACE_FIRST_TCP_CONNECT}",
+        "{hosts: [a.b], addresses: [10.0.0.1], PORT}",
+        &[
+            "~metadata.annotations.istio.io/connect-strategy: has no effect without resolution DNS: there are no addresses to choose from [IST0131]",
+        ],
     ),
     (
         "",

@@ -1,10 +1,18 @@
-//! Gateway.
+//! Gateway, and what its GatewayClass may say in its place.
 
 use super::report::Report;
+use crate::annotations::{
+    CLIENT_IDENTITY, INBOUND_BINDING, InboundBinding, NAME_OVERRIDE, SERVICE_ACCOUNT,
+    client_identity, inbound_binding, name_override, service_account,
+};
+use crate::error::Code;
 use crate::gateway::{FromNamespaces, GatewaySpec, Listener};
+use crate::object::Object;
 use std::collections::HashSet;
 
 const WAYPOINT_CLASS: &str = "istio-waypoint";
+/// Classes whose gateways are run by Ambit.
+const OWN_CLASSES: [&str; 4] = ["istio", "ambit", "istio-waypoint", "ambit-waypoint"];
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 
 pub(super) fn check(spec: &GatewaySpec, report: &mut Report) {
@@ -31,6 +39,37 @@ pub(super) fn check(spec: &GatewaySpec, report: &mut Report) {
                 "spec.listeners",
                 "a waypoint needs a listener of protocol HBONE on port 15008",
             );
+        }
+    }
+}
+
+/// Wrong ones refuse nothing: what runs stays as it is, or they count as absent.
+pub(super) fn check_annotations(object: &Object, report: &mut Report) {
+    let annotations = object.annotations();
+    let mut warn = |name: &str, why: &str| {
+        let path = format!("metadata.annotations.{name}");
+        report.warn(path, why, Code::Schema);
+    };
+    if let Err(why) = client_identity(annotations) {
+        warn(CLIENT_IDENTITY, &format!("{why}, and has no effect"));
+    }
+    match (inbound_binding(annotations), object) {
+        (Err(why), _) => warn(INBOUND_BINDING, &format!("{why}, and has no effect")),
+        (Ok(Some(InboundBinding::Proxy { .. })), Object::Gateway(gateway)) => {
+            let class = gateway.spec.gateway_class_name.as_str();
+            if OWN_CLASSES.contains(&class) {
+                let why = format!("has no effect: pods of class {class} need no other proxy");
+                warn(INBOUND_BINDING, &why);
+            }
+        }
+        (Ok(_), _) => {}
+    }
+    if matches!(object, Object::Gateway(_)) {
+        if let Err(why) = name_override(annotations) {
+            warn(NAME_OVERRIDE, &why);
+        }
+        if let Err(why) = service_account(annotations) {
+            warn(SERVICE_ACCOUNT, &why);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Labels and annotations of Istio that nothing acts on: an author must not believe in them.
+//! Labels and annotations of Istio that have no effect as they are: an author must not believe in them.
 //! Source: istio/api label/labels.yaml, annotation/annotations.yaml.
 
 use super::report::Report;
@@ -6,44 +6,30 @@ use crate::error::Code;
 use crate::key::Kind;
 use crate::object::Object;
 
-/// Annotation, and the kinds on which Istio reads it.
-const ANNOTATIONS: [(&str, &[Kind]); 6] = [
-    (
-        "ambient.istio.io/waypoint-inbound-binding",
-        &[Kind::Gateway],
-    ),
-    (
-        "ambient.istio.io/xfcc-include-client-identity",
-        &[Kind::Gateway],
-    ),
-    ("gateway.istio.io/name-override", &[Kind::Gateway]),
-    ("gateway.istio.io/service-account", &[Kind::Gateway]),
-    ("istio.io/connect-strategy", &[Kind::ServiceEntry]),
-    ("istio.io/reroute-virtual-interfaces", &[Kind::Pod]),
-];
-/// The only revision there is.
-const REVISION: (&str, &str) = ("istio.io/rev", "default");
+/// Pod annotation: interfaces inside it.
+const INTERFACES: &str = "istio.io/reroute-virtual-interfaces";
+/// `IFNAMSIZ`, with the byte that ends it.
+const LONGEST_NAME: usize = 16;
 
 pub(super) fn check(object: &Object, report: &mut Report) {
-    let kind = object.kind();
-    for (name, kinds) in ANNOTATIONS {
-        if kinds.contains(&kind) && object.annotations().contains_key(name) {
-            let why = "not supported yet, and has no effect";
-            let path = format!("metadata.annotations.{name}");
-            report.warn(path, why, Code::Unsupported);
+    interfaces(object, report);
+}
+
+/// Names that the node would pass over.
+fn interfaces(object: &Object, report: &mut Report) {
+    let named = object.annotations().get(INTERFACES);
+    let Some(names) = named.filter(|_| object.kind() == Kind::Pod) else {
+        return;
+    };
+    for name in names.split(',').map(str::trim) {
+        let odd = |c: char| c == '/' || c == ':' || c.is_whitespace();
+        if name.is_empty() || name.len() >= LONGEST_NAME || name.contains(odd) {
+            let why = format!("{name:?} is no name of an interface, and has no effect");
+            report.warn(
+                format_args!("metadata.annotations.{INTERFACES}"),
+                why,
+                Code::Schema,
+            );
         }
-    }
-    let (name, own) = REVISION;
-    if object
-        .labels()
-        .get(name)
-        .is_some_and(|revision| revision != own)
-    {
-        let why = "there is one revision of the control plane, which acts on every object";
-        report.warn(
-            format_args!("metadata.labels.{name}"),
-            why,
-            Code::Unsupported,
-        );
     }
 }

@@ -1,28 +1,49 @@
 //! ServiceEntry.
 
+mod dynamic;
 mod ports;
 
 use super::report::{Report, clip};
 use super::workload_entry;
 use crate::error::Code;
 use crate::istio::{Resolution, ServiceEntrySpec};
+use crate::object::Object;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 /// Label `false`: no address is allocated.
 const AUTO_ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
+/// Annotation: how addresses of a name are connected to, and its only value.
+const CONNECT_STRATEGY: &str = "istio.io/connect-strategy";
+const RACE: &str = "RACE_FIRST_TCP_CONNECT";
 
-pub(super) fn check(
-    spec: &ServiceEntrySpec,
-    labels: &BTreeMap<String, String>,
-    report: &mut Report,
-) {
+pub(super) fn check(spec: &ServiceEntrySpec, object: &Object, report: &mut Report) {
+    let labels = object.labels();
     check_hosts(&spec.hosts, report);
     check_addresses(spec, labels, report);
     ports::check(&spec.ports, report);
-    check_endpoints(spec, report);
+    if spec.resolution == Resolution::DynamicDns {
+        dynamic::check(spec, labels, report);
+    } else {
+        check_endpoints(spec, report);
+    }
+    if let Some(strategy) = object.annotations().get(CONNECT_STRATEGY) {
+        check_strategy(strategy, spec.resolution, report);
+    }
     report.export_to(&spec.export_to);
+}
+
+fn check_strategy(strategy: &str, resolution: Resolution, report: &mut Report) {
+    let reason = if !strategy.eq_ignore_ascii_case(RACE) {
+        format!("`{}` is no strategy; there is {RACE}", clip(strategy))
+    } else if !resolution.by_name() {
+        "has no effect without resolution DNS: there are no addresses to choose from".to_owned()
+    } else {
+        return;
+    };
+    let path = format_args!("metadata.annotations.{CONNECT_STRATEGY}");
+    report.warn(path, reason, Code::IneffectiveMatch);
 }
 
 fn check_hosts(hosts: &[String], report: &mut Report) {
@@ -73,7 +94,9 @@ fn check_addresses(
         "with resolution NONE no address is allocated; without one its traffic passes as unknown"
     } else if opted_out {
         "allocation is switched off by a label; without an address its traffic passes as unknown"
-    } else if spec.hosts.iter().any(|host| host.starts_with('*')) {
+    } else if spec.resolution != Resolution::DynamicDns
+        && spec.hosts.iter().any(|host| host.starts_with('*'))
+    {
         "no address is allocated for a wildcard; without one its traffic passes as unknown"
     } else {
         return;
@@ -122,9 +145,6 @@ fn check_endpoints(spec: &ServiceEntrySpec, report: &mut Report) {
                     report.error(format_args!("spec.hosts[{i}]"), reason);
                 }
             }
-        }
-        Resolution::DynamicDns => {
-            report.unsupported("spec.resolution", "DYNAMIC_DNS is not supported yet");
         }
         _ => {}
     }

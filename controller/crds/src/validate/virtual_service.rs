@@ -127,7 +127,9 @@ fn check_destination(destination: Option<&Destination>, path: &str, report: &mut
     if destination.host.is_empty() {
         report.error(format_args!("{path}.host"), "required");
     } else {
-        report.host(format_args!("{path}.host"), &destination.host, false);
+        // A service may have a wildcard for its name, but not all names.
+        let wildcard = destination.host != "*";
+        report.host(format_args!("{path}.host"), &destination.host, wildcard);
     }
     if !destination.subset.is_empty() {
         check_subset_name(&destination.subset, &format!("{path}.subset"), report);

@@ -2,14 +2,16 @@
 //! Source: Istio's `waypoint.yaml` template; settings of `ambit-waypoint`.
 
 use super::objects::{Names, STATUS_PORT};
-use crate::config::MeshConfig;
 use crate::gateways::GatewayFact;
+use crate::world::World;
 use ambit_api::ports;
 use ambit_crds::Kind;
 use serde_json::{Value, json};
 
 /// Directory of the mesh's root certificate, out of the ConfigMap that every namespace has.
 const ROOTS: &str = "/var/run/secrets/istio";
+/// Directory of the lists of revoked certificates, where there are any.
+const REVOKED: &str = "/var/run/secrets/istio-crl";
 /// Directory of the token.
 const TOKENS: &str = "/var/run/secrets/tokens";
 /// Name of the proxy's container.
@@ -28,7 +30,7 @@ pub(super) fn kind() -> Kind {
 
 /// The document. The number of replicas is left to the user and to autoscalers.
 pub(super) fn document(
-    config: &MeshConfig,
+    world: &World<'_>,
     gateway: &GatewayFact<'_>,
     control_plane: &str,
 ) -> Value {
@@ -37,9 +39,9 @@ pub(super) fn document(
         |name: &str, number: u16| json!({"name": name, "containerPort": number, "protocol": "TCP"});
     let container = json!({
         "name": CONTAINER,
-        "image": config.waypoint_image,
+        "image": world.config.waypoint_image,
         "imagePullPolicy": "IfNotPresent",
-        "env": environment(config, gateway, control_plane),
+        "env": environment(world, gateway, control_plane),
         "ports": [
             port("mesh", ports::HBONE),
             port("metrics", ports::METRICS),
@@ -64,11 +66,12 @@ pub(super) fn document(
         },
         "volumeMounts": [
             {"name": "istiod-ca-cert", "mountPath": ROOTS, "readOnly": true},
+            {"name": "istio-ca-crl", "mountPath": REVOKED, "readOnly": true},
             {"name": "istio-token", "mountPath": TOKENS, "readOnly": true},
         ],
     });
     let mut pod = json!({
-        "serviceAccountName": names.name(),
+        "serviceAccountName": names.account(),
         "automountServiceAccountToken": false,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
@@ -128,7 +131,8 @@ pub(super) fn leave_replicas(document: &mut Value) {
     }
 }
 
-fn environment(config: &MeshConfig, gateway: &GatewayFact<'_>, control_plane: &str) -> Value {
+fn environment(world: &World<'_>, gateway: &GatewayFact<'_>, control_plane: &str) -> Value {
+    let config = world.config;
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
     let mut listed = vec![
         field("POD_NAME", "metadata.name"),
@@ -137,8 +141,9 @@ fn environment(config: &MeshConfig, gateway: &GatewayFact<'_>, control_plane: &s
         field("NODE_NAME", "spec.nodeName"),
         field("INSTANCE_IP", "status.podIP"),
     ];
-    let (roots, token) = (
+    let (roots, revoked, token) = (
         format!("{ROOTS}/root-cert.pem"),
+        format!("{REVOKED}/ca-crl.pem"),
         format!("{TOKENS}/istio-token"),
     );
     for (name, value) in [
@@ -147,6 +152,7 @@ fn environment(config: &MeshConfig, gateway: &GatewayFact<'_>, control_plane: &s
         ("CA_ADDRESS", control_plane),
         ("XDS_ROOT_CA", &roots),
         ("CA_ROOT_CA", &roots),
+        ("CRL_PATH", &revoked),
         ("AUTH_TOKEN", &token),
         ("ISTIO_META_CLUSTER_ID", &config.cluster_id),
         ("TRUST_DOMAIN", &config.trust_domain),
@@ -154,8 +160,13 @@ fn environment(config: &MeshConfig, gateway: &GatewayFact<'_>, control_plane: &s
     ] {
         listed.push(json!({"name": name, "value": value}));
     }
-    if !config.network.is_empty() {
-        listed.push(json!({"name": "NETWORK", "value": config.network}));
+    for (name, value) in [
+        ("NETWORK", world.network),
+        ("COMPLIANCE_POLICY", config.compliance_policy),
+    ] {
+        if !value.is_empty() {
+            listed.push(json!({"name": name, "value": value}));
+        }
     }
     Value::Array(listed)
 }
@@ -165,6 +176,10 @@ fn volumes() -> Value {
         {
             "name": "istiod-ca-cert",
             "configMap": {"name": "istio-ca-root-cert", "defaultMode": 420},
+        },
+        {
+            "name": "istio-ca-crl",
+            "configMap": {"name": "istio-ca-crl", "defaultMode": 420, "optional": true},
         },
         {
             "name": "istio-token",

@@ -2,6 +2,7 @@
 
 use super::addresses::asked;
 use crate::gateways::GatewayFact;
+use crate::gateways::naming::MANAGED_GATEWAY;
 use crate::selector::label;
 use crate::stable_hash::stable_hash;
 use ambit_api::{labels, ports};
@@ -14,8 +15,6 @@ pub(super) const STATUS_PORT: &str = "status-port";
 /// Annotation: a waypoint in the client's zone is better than one far away.
 const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 
-/// Value of the label that says who manages an object, on ingress gateways.
-pub(super) const MANAGED_GATEWAY: &str = "istio.io-gateway-controller";
 /// Annotation of a Gateway: type of its Service.
 const SERVICE_TYPE: &str = "networking.istio.io/service-type";
 /// Types a Service with pods can have.
@@ -28,6 +27,7 @@ pub(super) struct Names<'a> {
     namespace: &'a str,
     gateway: &'a str,
     name: &'a str,
+    account: &'a str,
     labels: Map<String, Value>,
     annotations: Map<String, Value>,
     owner: Option<Value>,
@@ -68,6 +68,7 @@ impl<'a> Names<'a> {
             namespace,
             gateway: gateway_name,
             name,
+            account: &gateway.account,
             labels,
             annotations,
             owner: None,
@@ -95,6 +96,11 @@ impl<'a> Names<'a> {
     /// Name of most of what runs it.
     pub(super) fn name(&self) -> &str {
         self.name
+    }
+
+    /// Name of the service account.
+    pub(super) fn account(&self) -> &str {
+        self.account
     }
 
     /// Labels and annotations of pods.
@@ -127,7 +133,7 @@ pub(super) fn service_account(names: &Names<'_>) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": names.metadata(names.name),
+        "metadata": names.metadata(names.account),
     })
 }
 
@@ -226,7 +232,7 @@ pub(super) fn pod(
     node: &str,
 ) -> (String, Value) {
     let shape = Value::Object(names.labels.clone()).to_string();
-    let hash = stable_hash(&[&gateway.key, image, node, &shape]);
+    let hash = stable_hash(&[&gateway.key, image, node, &shape, names.account]);
     let name = format!("{}-{:010x}", names.name, hash & 0xff_ffff_ffff);
     let mut metadata = names.metadata(&name);
     metadata["uid"] = uid(&[&gateway.key, &name]).into();
@@ -237,7 +243,7 @@ pub(super) fn pod(
         "kind": "Pod",
         "metadata": metadata,
         "spec": {
-            "serviceAccountName": names.name,
+            "serviceAccountName": names.account,
             "nodeName": node,
             "terminationGracePeriodSeconds": 30,
             "containers": [{

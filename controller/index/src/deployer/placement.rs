@@ -2,8 +2,9 @@
 //! A pod keeps its node while that exists; one that must be replaced stays until its successor is ready.
 
 use super::objects::{self, Names};
-use super::{Placed, is_generated};
+use super::Placed;
 use crate::gateways::GatewayFact;
+use crate::gateways::naming::is_generated;
 use crate::out::Out;
 use crate::pods;
 use crate::world::{World, name_of};

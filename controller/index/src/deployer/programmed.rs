@@ -29,6 +29,11 @@ pub(super) fn condition(
                 gateway.generated
             ),
         ),
+        _ if ips.is_empty() && gateway.fault.is_some() => (
+            false,
+            "Invalid",
+            "nothing runs it: see the condition Accepted".to_owned(),
+        ),
         _ if ips.is_empty() => (
             false,
             "AddressNotAssigned",

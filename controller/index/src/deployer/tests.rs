@@ -1,6 +1,8 @@
 //! What a waypoint becomes where Kubernetes schedules and assigns.
 
+mod names;
 mod overlays;
+mod revisions;
 
 use crate::{Change, Index, MeshConfig, Plan, WaypointForm, Write};
 use ambit_crds::{Kind, Object, ObjectKey};
@@ -16,7 +18,12 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
+        Self::of("default")
+    }
+
+    fn of(revision: &str) -> Self {
         let config = MeshConfig {
+            revision: revision.to_owned(),
             waypoint_image: "hub/waypoint:1".to_owned(),
             waypoints: WaypointForm::Deployments {
                 control_plane: "https://istiod.istio-system.svc:15012".to_owned(),
@@ -136,7 +143,7 @@ fn a_gateway_becomes_account_service_and_deployment_that_it_owns() {
     assert_eq!(env["GATEWAY"], "shop/waypoint");
     assert_eq!(env["XDS_ADDRESS"], "https://istiod.istio-system.svc:15012");
     assert!(env.contains_key("SERVICE_ACCOUNT") && env.contains_key("POD_NAME"));
-    let token = &template["spec"]["volumes"][1]["projected"]["sources"][0]["serviceAccountToken"];
+    let token = &template["spec"]["volumes"][2]["projected"]["sources"][0]["serviceAccountToken"];
     assert_eq!(token["audience"], "istio-ca");
     assert!(!cluster.written.keys().any(|key| key.kind == Kind::Pod));
 }

@@ -76,7 +76,7 @@ pub(super) fn allocate(
         .iter()
         .filter(|object| wants(object))
         .flat_map(|object| hosts(object).map(move |host| (*object, host)))
-        .filter(|(_, host)| !host.starts_with('*'))
+        .filter(|(object, host)| !host.starts_with('*') || is_dynamic(object))
         .collect();
     for (object, host) in &wanting {
         let key = key(object, host);
@@ -111,6 +111,11 @@ fn wants(object: &Resource<ServiceEntrySpec>) -> bool {
     object.spec.resolution != Resolution::None
         && object.spec.addresses.is_empty()
         && enabled.is_none_or(|word| !word.eq_ignore_ascii_case("false"))
+}
+
+/// Names below a wildcard without endpoints are told apart by requests, not by their addresses.
+fn is_dynamic(object: &Resource<ServiceEntrySpec>) -> bool {
+    object.spec.resolution == Resolution::DynamicDns
 }
 
 fn is_ours(ip: IpAddr) -> bool {

@@ -153,7 +153,7 @@ fn message(context: &Context<'_, '_>, it: &Description<'_, '_>) -> pb::Workload 
             None => spec.address.to_ascii_lowercase(),
         },
         network: match spec.network.as_str() {
-            "" => config.network.clone(),
+            "" => context.world.network.to_owned(),
             other => other.to_owned(),
         },
         tunnel_protocol: match native || captured {

@@ -108,7 +108,7 @@ fn service(version: usize) -> Value {
         json!({"istio.io/use-waypoint": "n0"}),
         json!({"istio.io/ingress-use-waypoint": "true"}),
         json!({"istio.io/use-waypoint": "n0", "istio.io/ingress-use-waypoint": "true"}),
-        json!({"istio.io/use-waypoint": "none"}),
+        json!({"istio.io/use-waypoint": "none", "istio.io/tag": "default", "istio.io/rev": "canary"}),
         json!({"gateway.networking.k8s.io/gateway-name": "n0"}),
     ];
     let addresses = [
@@ -130,7 +130,8 @@ fn namespace(version: usize) -> Value {
         json!({}),
         json!({"istio.io/use-waypoint": "n0"}),
         json!({"istio.io/use-waypoint": "n1", "istio.io/use-waypoint-namespace": "a"}),
-        json!({"ambit.io/require-waypoint": "true", "istio.io/use-waypoint": "n2"}),
+        json!({"ambit.io/require-waypoint": "true", "istio.io/use-waypoint": "n2",
+            "topology.istio.io/network": "n"}),
     ];
     let near = ["PreferClose", "PreferSameNode"][version % 2];
     json!({"metadata": {"labels": labels[version % 4],
@@ -151,7 +152,8 @@ fn slice(version: usize) -> Value {
 fn gateway(version: usize) -> Value {
     let class = ["istio-waypoint", "istio", "other"][version % 3];
     let of = ["service", "all", "workload"][version / 2];
-    json!({"metadata": {"labels": {"istio.io/waypoint-for": of}}, "spec": {
+    let of_revision = ["", "", "canary"][version % 3];
+    json!({"metadata": {"labels": {"istio.io/waypoint-for": of, "istio.io/rev": of_revision}}, "spec": {
         "gatewayClassName": class, "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE",
             "allowedRoutes": {"namespaces": {"from": if version < 3 { "All" } else { "Same" }}}},
             {"name": "web", "port": 80, "protocol": "HTTP"}]}})
@@ -166,7 +168,8 @@ fn policy(version: usize) -> Value {
     if version == 5 {
         spec["targetRefs"] = json!([{"kind": "Service", "group": "", "name": "n0"}]);
     }
-    json!({ "spec": spec })
+    let revision = ["default", "", "canary", ""][version % 4];
+    json!({"metadata": {"labels": {"istio.io/rev": revision}}, "spec": spec})
 }
 
 fn peer(version: usize) -> Value {
@@ -277,17 +280,20 @@ proptest! {
         let mut index = Index::new(MeshConfig::default());
         let mut told = BTreeMap::new();
         for batch in batches {
+            let former = index.wanted.clone();
             let output = index.apply(batch.iter().map(change).collect());
             let mut blank = Memory {
                 seen_waypoints: index.memory.seen_waypoints.clone(),
                 allocated: index.memory.allocated.clone(),
                 ..Memory::default()
             };
-            let out = derive(&World::new(&index.config, &index.objects), &mut blank);
+            let world = World::new(&index.config, &index.objects);
+            let out = derive(&world, &mut blank);
             let whole = all(&out.resources, &blank);
             prop_assert_eq!(&whole, &all(&index.resources, &index.memory));
             let mut wanted = out.wanted;
             out.statuses.into_wanted(&mut wanted);
+            leave_to_others(&world, &index.objects, &former, &mut wanted);
             prop_assert_eq!(&wanted, &index.wanted);
             for ResourceChange { type_url, name, resource } in output.resources {
                 let key = (type_url, name);

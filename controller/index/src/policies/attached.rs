@@ -6,7 +6,7 @@
 use super::requests;
 use crate::gateways::{self, GatewayFact};
 use crate::out::Out;
-use crate::resource::{Audience, Resource};
+use crate::resource::Resource;
 use crate::selector;
 use crate::services::{Origin, ServiceFact};
 use crate::statuses::Condition;
@@ -60,9 +60,9 @@ pub(crate) fn derive<'a>(
                 .into_iter()
                 .map(Into::into)
                 .collect(),
+            withholds_client: !gateway.tells_client,
         };
-        let audience = Audience::Gateways([gateway.account.clone()].into());
-        let resource = Resource::new(&message, Vec::new(), audience);
+        let resource = Resource::new(&message, Vec::new(), gateway.audience());
         out.resources
             .put(type_urls::GATEWAY, gateway.key.clone(), resource);
     }

@@ -2,27 +2,33 @@
 //! In: every (service, port, subset) that some route of some gateway needs. Out: one Cluster resource each,
 //! for exactly those gateways, and what its endpoints are (`endpoints`).
 
-use super::endpoints::Served;
+use super::endpoints::{Behind, Served};
 use super::{Place, destination_rule, protocol};
+use crate::entry_ports;
+use crate::gateways::GatewayFact;
 use crate::out::Out;
 use crate::resource::{Audience, Resource};
 use crate::selector::label;
-use crate::services::{PortFact, ServiceFact};
-use crate::world::World;
-use ambit_api::{ports, route as pb, type_urls};
+use crate::services::{Origin, PortFact, ServiceFact};
+use crate::world::{Name, World};
+use ambit_api::workload::gateway_address::Destination;
+use ambit_api::{route as pb, type_urls};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Clusters needed so far, by name.
-#[derive(Default)]
-pub(crate) struct Clusters<'t, 'a>(BTreeMap<String, Need<'t, 'a>>);
+/// Clusters needed so far.
+pub(crate) struct Clusters<'t, 'a> {
+    gateways: &'t BTreeMap<Name<'a>, GatewayFact<'a>>,
+    /// By name.
+    needs: BTreeMap<String, Need<'t, 'a>>,
+}
 
 struct Need<'t, 'a> {
     service: &'t ServiceFact<'a>,
     port: PortFact,
     subset: String,
-    /// Service of the waypoint that stands in between.
-    through: Option<String>,
+    /// Services of the waypoints that stand in between.
+    through: Vec<Behind>,
     /// Gateways `<namespace>/<name>`.
     gateways: BTreeSet<&'t str>,
     /// Their service accounts.
@@ -32,6 +38,13 @@ struct Need<'t, 'a> {
 }
 
 impl<'t, 'a> Clusters<'t, 'a> {
+    pub(crate) fn new(gateways: &'t BTreeMap<Name<'a>, GatewayFact<'a>>) -> Self {
+        Self {
+            gateways,
+            needs: BTreeMap::new(),
+        }
+    }
+
     /// The name of the cluster, which the place's gateway needs from now on.
     pub(crate) fn need(
         &mut self,
@@ -41,14 +54,14 @@ impl<'t, 'a> Clusters<'t, 'a> {
         subset: &str,
     ) -> String {
         let through = match place.gateway.is_ingress() {
-            true => waypoint_between(world, service),
-            false => None,
+            true => waypoints_between((world, self.gateways), service),
+            false => Vec::new(),
         };
         let mut name = name(&service.key, port.number, subset);
-        if through.is_some() {
+        if !through.is_empty() {
             name.push_str(THROUGH_WAYPOINT);
         }
-        let need = self.0.entry(name.clone()).or_insert_with(|| Need {
+        let need = self.needs.entry(name.clone()).or_insert_with(|| Need {
             service,
             port,
             subset: subset.to_owned(),
@@ -58,14 +71,15 @@ impl<'t, 'a> Clusters<'t, 'a> {
             namespaces: BTreeSet::new(),
         });
         need.gateways.insert(&place.gateway.key);
-        need.accounts.insert(&place.gateway.account);
+        let accounts = place.gateway.accounts.iter().map(String::as_str);
+        need.accounts.extend(accounts);
         need.namespaces.insert(place.gateway.name.0);
         name
     }
 
     /// Puts out every cluster that is needed, and says whose endpoints each one has.
     pub(crate) fn put(self, world: &World<'_>, out: &mut Out) -> Vec<Served> {
-        let needs = self.0.into_iter();
+        let needs = self.needs.into_iter();
         needs
             .filter_map(|(name, need)| need.put(world, name, out))
             .collect()
@@ -98,17 +112,33 @@ impl Need<'_, '_> {
             ..Default::default()
         };
         destination_rule::apply(rule, &mut cluster);
+        let own = self.through.is_empty();
+        if let Origin::Entry(entry) = self.service.origin
+            && own
+        {
+            cluster.race = self.service.races();
+            if self.service.is_by_host() {
+                cluster.by_host_port = entry_ports::target_of(&entry.spec, self.port.number).into();
+            }
+        }
         // The waypoint knows of subsets; its own pods have none.
-        let subset = subset.filter(|_| self.through.is_none()).cloned();
-        let (behind, port) = match self.through {
-            Some(waypoint) => {
+        let subset = subset.filter(|_| own).cloned();
+        let (behind, port) = match own {
+            true => (
+                vec![Behind::whole(self.service.key.clone())],
+                Some(self.port.number),
+            ),
+            false => {
                 let address = self.service.first_address();
                 cluster.authority = address.map_or_else(String::new, |ip| {
                     SocketAddr::new(ip, self.port.number).to_string()
                 });
-                (waypoint, ports::HBONE)
+                if self.through.len() > 1 {
+                    // The only one that keeps to weights however busy endpoints are.
+                    cluster.load_balancer = pb::LoadBalancer::RoundRobin.into();
+                }
+                (self.through, None)
             }
-            None => (self.service.key.clone(), self.port.number),
         };
         let resource = Resource::new(&cluster, Vec::new(), audience.clone());
         out.resources
@@ -129,19 +159,47 @@ const THROUGH_WAYPOINT: &str = "@waypoint";
 /// Label of a Service or Namespace, `true`: ingress gateways send through the waypoint, too.
 const INGRESS_USE_WAYPOINT: &str = "istio.io/ingress-use-waypoint";
 
-/// The Service of the waypoint that an ingress gateway must send through; upstream bypasses it unless a
-/// label asks for it.
-fn waypoint_between(world: &World<'_>, service: &ServiceFact<'_>) -> Option<String> {
+/// The Services of the waypoints that an ingress gateway must send through; upstream bypasses them unless a
+/// label asks for them.
+fn waypoints_between(
+    (world, gateways): (&World<'_>, &BTreeMap<Name<'_>, GatewayFact<'_>>),
+    service: &ServiceFact<'_>,
+) -> Vec<Behind> {
     let own = label(service.labels(), INGRESS_USE_WAYPOINT);
     let asked = own.or_else(|| {
         let labels = world.namespace_labels(service.namespace);
         label(labels, INGRESS_USE_WAYPOINT)
     });
+    let Some(first) = service.waypoint.as_deref() else {
+        return Vec::new();
+    };
     if asked != Some("true") || !service.has_address() {
-        return None;
+        return Vec::new();
     }
-    let (namespace, name) = service.waypoint.as_deref()?.split_once('/')?;
-    Some(world.config.service_key(namespace, name))
+    let behind = |key: &str, percent| Behind {
+        service: service_of((world, gateways), key),
+        percent,
+    };
+    let Some((second, percent)) = &service.canary else {
+        return vec![behind(first, 100)];
+    };
+    let parts = [(first, 100 - percent), (second, *percent)];
+    let parts = parts.into_iter().filter(|(_, percent)| *percent > 0);
+    parts.map(|(key, percent)| behind(key, percent)).collect()
+}
+
+/// The Service in front of a waypoint's pods. One that has none leads nowhere.
+fn service_of(
+    (world, gateways): (&World<'_>, &BTreeMap<Name<'_>, GatewayFact<'_>>),
+    gateway: &str,
+) -> String {
+    let (namespace, name) = gateway.split_once('/').unwrap_or_default();
+    let fact = gateways.get(&(namespace, name));
+    let address = fact.and_then(|fact| fact.address.as_ref()?.destination.as_ref());
+    match address {
+        Some(Destination::Hostname(host)) => format!("{}/{}", host.namespace, host.hostname),
+        Some(Destination::Address(_)) | None => world.config.service_key(namespace, name),
+    }
 }
 
 /// `<namespace>/<hostname>/<port>[/<subset>]`.

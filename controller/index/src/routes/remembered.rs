@@ -50,7 +50,7 @@ struct Read {
     hostname: String,
     ports: Vec<PortFact>,
     waypoint: Option<String>,
-    canary: Option<String>,
+    canary: Option<(String, u32)>,
     canonical: bool,
     addresses: Vec<IpNet>,
     labels: Option<BTreeMap<String, String>>,

@@ -87,6 +87,16 @@ impl Share {
         }
     }
 
+    /// The second waypoint, and how many of a hundred go there.
+    pub(crate) fn second(&self) -> Option<(String, u32)> {
+        match self {
+            Self::Split {
+                canary, percent, ..
+            } => Some((canary.clone(), *percent)),
+            Self::Whole | Self::Refused { .. } => None,
+        }
+    }
+
     /// What the Address resource says beside the first waypoint.
     pub(super) fn weighted(&self, first: &pb::GatewayAddress) -> Vec<pb::WeightedWaypoint> {
         let Self::Split {

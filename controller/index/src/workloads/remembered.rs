@@ -110,6 +110,11 @@ impl Remembered {
         self.due.add(&concern(key, objects, place));
     }
 
+    /// All pods are to be derived.
+    pub(crate) fn forget(&mut self) {
+        self.due = Due::All;
+    }
+
     /// Begins a derivation: the pods to derive, those that are gone among them.
     pub(super) fn take_due(&mut self, world: &World<'_>) -> BTreeSet<Owned> {
         self.changed.clear();

@@ -91,3 +91,71 @@ fn an_entry_whose_waypoint_is_abroad_keeps_to_its_namespace() {
         assert_eq!(mesh.service("ns/x.org").waypoint.is_some(), export == "'*'");
     }
 }
+
+const EGRESS: &str = "
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry,
+  metadata: {name: e, namespace: ns, labels: {istio.io/use-waypoint: w}}, spec: {
+  hosts: ['*.x.org'], resolution: DYNAMIC_DNS, ports: [
+    {number: 80, name: http, protocol: HTTP, targetPort: 8080}, {number: 443, name: tls, protocol: TLS}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: v, namespace: ns},
+  spec: {hosts: ['*.x.org'], http: [{match: [{uri: {prefix: /no}}], directResponse: {status: 299}},
+    {route: [{destination: {host: '*.x.org', port: {number: 80}}}]}]}}
+---
+{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p, namespace: ns}, spec: {
+  targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: e}], rules: [{}]}}";
+
+fn gateway() -> &'static str {
+    WAYPOINT.split("---").next().unwrap()
+}
+
+#[test]
+fn a_waypoint_resolves_hosts_below_a_wildcard() {
+    let mesh = Mesh::new(&format!("{}---{EGRESS}", gateway()));
+    let service = mesh.service("ns/*.x.org");
+    assert_eq!(service.addresses[0].address[..2], [240, 240]);
+    assert!(service.waypoint.is_some());
+    let router = mesh.router("ns/w/ns/*.x.org/80");
+    assert!(router.by_host && router.tcp.is_empty());
+    assert_eq!((router.http.len(), router.policies.len()), (2, 1));
+    let cluster = mesh.cluster("ns/*.x.org/80");
+    assert_eq!((cluster.by_host_port, cluster.race), (8080, false));
+    assert!(mesh.endpoints("ns/*.x.org/80").is_empty());
+    // Names of TLS are not followed: whatever comes there is refused.
+    let tls = mesh.router("ns/w/ns/*.x.org/443");
+    assert!(tls.http.is_empty() && tls.tcp.is_empty());
+    assert_eq!(condition(&mesh, "e", "istio.io/WaypointMissing"), None);
+    let accepted = condition(&mesh, "e", "ambit.io/Accepted").unwrap();
+    assert!(accepted.2.contains("port 443 are refused"), "{accepted:?}");
+}
+
+#[test]
+fn what_only_a_waypoint_does_is_missed_without_one() {
+    let missing = |documents: &str| {
+        let mesh = Mesh::new(documents);
+        let said = condition(&mesh, "e", "istio.io/WaypointMissing");
+        let accepted = condition(&mesh, "e", "ambit.io/Accepted").unwrap().0;
+        said.map(|(status, reason, _)| (status, reason, accepted))
+    };
+    let told = |reason: &str| Some(("True".to_owned(), reason.to_owned(), "True".to_owned()));
+    assert_eq!(missing(EGRESS), told("NoWaypointForWildcardService"));
+    let race = |strategy: &str, resolution: &str| {
+        document(
+            "e",
+            &format!(
+                ", labels: {{istio.io/use-waypoint: w}}, annotations: {{istio.io/connect-strategy: {strategy}}}"
+            ),
+            &format!(
+                "{{hosts: [x.org], resolution: {resolution}, ports: [{{number: 80, name: http}}]}}"
+            ),
+        )
+    };
+    let reason = told("NoWaypointForRacingConnectStrategy");
+    assert_eq!(missing(&race("RACE_FIRST_TCP_CONNECT", "DNS")), reason);
+    assert_eq!(missing(&race("RACE_FIRST_TCP_CONNECT", "NONE")), None);
+    assert_eq!(missing(&race("OTHER", "DNS")), None);
+    let entry = race("race_first_tcp_connect", "DNS");
+    let bound = format!("{}---\n{entry}", gateway());
+    assert_eq!(missing(&bound), None);
+    assert!(Mesh::new(&bound).cluster("ns/x.org/80").race);
+}

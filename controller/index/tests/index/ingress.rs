@@ -75,7 +75,7 @@ fn an_ingress_gateway_is_named_after_its_class_and_serves_its_http_listeners() {
     assert_eq!(mesh.gateway("default/front").ports, [80]);
     let gateways = Audience::Gateways(["default/front-istio".to_owned()].into());
     assert_eq!(mesh.audience(GATEWAY, "default/front"), gateways);
-    assert_eq!(mesh.index.gateway_accounts(), ["default/front-istio"]);
+    assert!(mesh.index.gateway_accounts().iter().eq(["default/front-istio"]));
     // Nothing is attached: both hosts are 404.
     let names = [
         "default/front/listener/*.shop.example/80",
@@ -282,4 +282,58 @@ fn a_service_may_ask_that_gateways_send_through_its_waypoint() {
         other => panic!("{other:?}"),
     };
     assert_eq!(accounts, ["default/front-istio"]);
+}
+
+#[test]
+fn through_two_waypoints_each_gets_its_part_whatever_its_number_of_pods() {
+    let mut mesh = crate::gateways::ready();
+    mesh.apply(FRONT);
+    let spec = "{parentRefs: [{name: front, sectionName: http}], rules: [{backendRefs: [{name: reviews, port: 9080}]}]}";
+    mesh.apply(&route("all", "default", spec));
+    let gateway = include_str!("../fixtures/waypoint.yaml");
+    let gateway = gateway.split("---").nth(1).unwrap();
+    mesh.apply(&gateway.replace("name: waypoint", "name: second"));
+    let pods = mesh.generated.keys().filter(|key| key.kind == Kind::Pod);
+    let pod = pods.map(|key| key.name.to_string());
+    let pod = pod.into_iter().find(|name| name.starts_with("second-"));
+    mesh.pod_runs(&pod.unwrap(), "10.244.1.98");
+    let asks = |weight: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: reviews, namespace: default,
+                labels: {{istio.io/use-waypoint: waypoint, istio.io/use-waypoint-canary: second, istio.io/ingress-use-waypoint: 'true'}},
+                annotations: {{istio.io/use-waypoint-canary-weight: '{weight}'}}}},
+              spec: {{clusterIP: 10.96.0.20, selector: {{app: reviews}}, ports: [{{name: http, port: 9080, targetPort: web}}]}}}}"
+        )
+    };
+    let through = "default/reviews.default.svc.cluster.local/9080@waypoint";
+    // Sum of the weights of ready pods by waypoint; which have taken 15008.
+    let parts = |mesh: &Mesh| {
+        let mut parts = std::collections::BTreeMap::new();
+        for (pod, port, weight) in mesh.weights(through) {
+            assert_eq!(port, 15008);
+            let waypoint = pod.split('-').next().unwrap().to_owned();
+            if pod != "waypoint-late" {
+                *parts.entry(waypoint).or_insert(0) += weight;
+            }
+        }
+        parts
+    };
+    let part = |name: &str, weight: u32| (name.to_owned(), weight);
+    mesh.apply(&asks("25"));
+    assert_eq!(parts(&mesh), [part("second", 25), part("waypoint", 75)].into());
+    let balancer = mesh.cluster(through).load_balancer();
+    assert_eq!(balancer, ambit_api::route::LoadBalancer::RoundRobin);
+    for (name, ready) in [("waypoint-more", "True"), ("waypoint-late", "False")] {
+        mesh.apply(&format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: default, labels: {{gateway.networking.k8s.io/gateway-name: waypoint}}}}, \
+               spec: {{nodeName: n1, containers: []}}, status: {{phase: Running, podIPs: [{{ip: 10.244.1.{}}}], \
+               conditions: [{{type: Ready, status: '{ready}'}}]}}}}",
+            name.len()
+        ));
+    }
+    assert_eq!(parts(&mesh), [part("second", 50), part("waypoint", 150)].into());
+    mesh.apply(&asks("0"));
+    assert_eq!(parts(&mesh), [part("waypoint", 2)].into());
+    mesh.apply(&asks("100"));
+    assert_eq!(parts(&mesh), [part("second", 1)].into());
 }

@@ -20,8 +20,13 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     pub(crate) fn new(yaml: &str) -> Self {
+        Self::with(MeshConfig::default(), yaml)
+    }
+
+    /// With other settings than the default ones.
+    pub(crate) fn with(config: MeshConfig, yaml: &str) -> Self {
         let mut mesh = Self {
-            index: Index::new(MeshConfig::default()),
+            index: Index::new(config),
             documents: BTreeMap::new(),
             resources: BTreeMap::new(),
             statuses: BTreeMap::new(),
@@ -229,6 +234,17 @@ impl Mesh {
         endpoints
             .into_iter()
             .map(|e| (pod(e.workload_uid), e.target_port))
+            .collect()
+    }
+
+    /// (pod, target port, weight) of a cluster.
+    pub(crate) fn weights(&self, name: &str) -> Vec<(String, u32, u32)> {
+        let body = self.body(type_urls::ENDPOINTS, name).unwrap().body.clone();
+        let endpoints = route::Endpoints::decode(body).unwrap().endpoints;
+        let pod = |uid: String| uid.rsplit('/').next().unwrap().to_owned();
+        endpoints
+            .into_iter()
+            .map(|e| (pod(e.workload_uid), e.target_port, e.weight))
             .collect()
     }
 

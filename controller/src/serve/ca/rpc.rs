@@ -36,6 +36,10 @@ impl Service<http::Request<Body>> for CaServer {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if let Some(encoding) = ambit_xds::compression(request.headers()) {
+            self.0.metrics.refused("encoding");
+            tracing::warn!(?encoding, "certificate request refused: it is compressed");
+        }
         let method = CreateCertificate(self.0.clone());
         Box::pin(async move {
             if request.uri().path() != CREATE_CERTIFICATE {

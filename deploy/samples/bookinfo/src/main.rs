@@ -12,9 +12,11 @@ mod client;
 mod connection;
 mod details;
 mod echo;
+mod grpc;
 mod hop;
 mod load;
 mod productpage;
+mod proxied;
 mod ratings;
 mod reviews;
 mod server;
@@ -44,6 +46,10 @@ enum Role {
     Client(client::Args),
     /// HTTP client that keeps a rate whatever happens, a line of JSON each second
     Load(load::Args),
+    /// gRPC server that sends every message back
+    GrpcServe(grpc::ServeArgs),
+    /// gRPC client, result as one line of JSON
+    Grpc(grpc::CallArgs),
     /// TCP echo server that greets with the addresses it sees
     TcpServe(tcp::ServeArgs),
     /// TCP client of the echo server, result as one line of JSON
@@ -59,6 +65,8 @@ async fn main() -> anyhow::Result<()> {
         Role::Ratings(args) => ratings::run(args).await,
         Role::Client(args) => client::run(args).await,
         Role::Load(args) => load::run(args).await,
+        Role::GrpcServe(args) => grpc::serve(args).await,
+        Role::Grpc(args) => grpc::run(args).await,
         Role::TcpServe(args) => tcp::serve(args).await,
         Role::Tcp(args) => tcp::run(args).await,
     }

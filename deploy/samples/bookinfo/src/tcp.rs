@@ -15,6 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::proxied;
+
 /// Arguments of `bookinfo tcp-serve`.
 #[derive(clap::Args)]
 pub(crate) struct ServeArgs {
@@ -24,6 +26,9 @@ pub(crate) struct ServeArgs {
     /// Name in the greeting
     #[arg(long, env = "HOSTNAME", default_value = "unknown")]
     pod: String,
+    /// Connections begin with a PROXY protocol header: the greeting says what that says
+    #[arg(long)]
+    proxy_protocol: bool,
 }
 
 /// Arguments of `bookinfo tcp`.
@@ -54,6 +59,12 @@ struct Greeting {
     pod: String,
     peer: SocketAddr,
     local: SocketAddr,
+    /// Who the client is proved to be, by a proxy
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
+    /// Host name of the service, by a proxy
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
 }
 
 /// The client's last line.
@@ -68,6 +79,10 @@ struct Summary {
     locals: BTreeMap<SocketAddr, usize>,
     /// The client's address, as the server sees it
     peers: BTreeMap<std::net::IpAddr, usize>,
+    /// Who the client is, as a proxy told the server
+    identities: BTreeMap<String, usize>,
+    /// The service, as a proxy told the server
+    services: BTreeMap<String, usize>,
     /// Messages echoed on held connections
     messages: u64,
 }
@@ -83,10 +98,10 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let pod = args.pod.clone();
+                    let (pod, proxied) = (args.pod.clone(), args.proxy_protocol);
                     connections.spawn(async move {
                         // A peer that resets is part of the job.
-                        let _ = echo(stream, peer, pod).await;
+                        let _ = echo(stream, (peer, proxied), pod).await;
                     });
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -98,13 +113,24 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn echo(mut stream: TcpStream, peer: SocketAddr, pod: String) -> anyhow::Result<()> {
+async fn echo(
+    mut stream: TcpStream,
+    (peer, proxied): (SocketAddr, bool),
+    pod: String,
+) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let greeting = Greeting {
+    let mut greeting = Greeting {
         pod,
         peer,
         local: stream.local_addr()?,
+        identity: None,
+        service: None,
     };
+    if proxied {
+        let told = proxied::read(&mut stream).await?;
+        (greeting.peer, greeting.local) = (told.peer, told.local);
+        (greeting.identity, greeting.service) = (told.identity, told.service);
+    }
     let mut line = serde_json::to_vec(&greeting)?;
     line.push(b'\n');
     stream.write_all(&line).await?;
@@ -149,6 +175,12 @@ pub(crate) async fn run(args: ClientArgs) -> anyhow::Result<()> {
             *summary.pods.entry(greeting.pod).or_default() += 1;
             *summary.locals.entry(greeting.local).or_default() += 1;
             *summary.peers.entry(greeting.peer.ip()).or_default() += 1;
+            if let Some(identity) = greeting.identity {
+                *summary.identities.entry(identity).or_default() += 1;
+            }
+            if let Some(service) = greeting.service {
+                *summary.services.entry(service).or_default() += 1;
+            }
         }
         summary.messages += end.messages;
         match end.error {

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 use super::addresses::Addresses;
 use super::older::Older;
-use super::plan::{Offer, Quiet, Step};
+use super::plan::{Membership, Offer, Quiet, Step};
 use super::pod::Pod;
 use super::quiet::Drain;
+use super::rerouting;
 use super::routing::{self, RoutingError};
 use crate::listeners::Listeners;
 use crate::proxy::{Command, SendError, SessionId, Sessions};
@@ -35,6 +36,9 @@ pub enum StepError {
     /// Copies of listeners.
     #[error("cannot copy listeners")]
     Copy(#[source] std::io::Error),
+    /// The pod's namespace.
+    #[error("cannot enter the pod's network namespace")]
+    Enter(#[source] std::io::Error),
     /// A map.
     #[error("cannot write capture maps")]
     Map(#[from] MapAccessError),
@@ -103,6 +107,9 @@ impl Executor {
             }
             Step::Capture => {
                 self.capture.set_options(pod.slot, pod.options())?;
+                if !pod.virtual_interfaces.is_empty() {
+                    self.reroute(pod).await?;
+                }
                 list_older(pod);
                 self.capture.enroll(pod.entry.cookie, pod.slot)?;
                 pod.actual.enrolled = true;
@@ -169,7 +176,11 @@ impl Executor {
         // Even a part of it must be undone.
         pod.actual.routed = true;
         let addresses = routing::route(&pod.netns, &self.sysctls, &pod.entry.ips).await?;
-        self.set_addresses(pod, addresses)
+        self.set_addresses(pod, addresses)?;
+        if pod.actual.enrolled && pod.membership() == Membership::In {
+            self.reroute(pod).await?;
+        }
+        Ok(())
     }
 
     /// Takes back annotations of pods that are not among `mine`.
@@ -180,12 +191,23 @@ impl Executor {
         Ok(self.announcer.forget_others(mine)?)
     }
 
-    /// Writes the pod's options; of no effect on a pod that is not steered.
+    /// Writes the options of a pod that is steered.
     ///
     /// # Errors
-    /// [`StepError::Map`].
-    pub fn set_options(&self, pod: &Pod) -> Result<(), StepError> {
-        Ok(self.capture.set_options(pod.slot, pod.options())?)
+    /// [`StepError`].
+    pub async fn change_options(&self, pod: &Pod) -> Result<(), StepError> {
+        self.capture.set_options(pod.slot, pod.options())?;
+        if pod.actual.enrolled {
+            self.reroute(pod).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows the interfaces that the pod names, as far as they are there.
+    async fn reroute(&self, pod: &Pod) -> Result<(), StepError> {
+        let present = rerouting::set(&pod.netns, &pod.virtual_interfaces).await?;
+        let set = || self.capture.set_rerouted(pod.slot, &present);
+        Ok(pod.netns.enter(set).map_err(StepError::Enter)??)
     }
 
     async fn unroute(&mut self, pod: &mut Pod) -> Result<(), StepError> {
@@ -199,6 +221,8 @@ impl Executor {
             }
             undone => undone?,
         }
+        // Its connections have ended, and no rule is left that drops what it does not mark.
+        self.capture.clear_rerouted(pod.slot)?;
         pod.actual.routed = false;
         Ok(())
     }

@@ -35,6 +35,8 @@ pub struct Pod {
     pub actual: Actual,
     /// What it should be; `None` until the source has told.
     pub intent: Option<Intent>,
+    /// Interfaces in it that bring traffic of its own; of no meaning without an intent.
+    pub virtual_interfaces: BTreeSet<String>,
     /// Its sandbox is gone.
     pub gone: bool,
     /// The agent's copies of its listeners.
@@ -86,6 +88,7 @@ impl Pod {
             netns,
             actual: Actual::PLAIN,
             intent: None,
+            virtual_interfaces: BTreeSet::new(),
             gone: false,
             listeners: None,
             ticket: 0,

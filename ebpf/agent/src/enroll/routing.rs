@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
+use super::rerouting;
 use ambit_ebpf_loader::Mark;
 use ambit_net::Netns;
-use ambit_net::netlink::{Family, LocalRoute, Netlink, NetlinkError, Rule};
+use ambit_net::netlink::{Family, LocalRoute, Netlink, NetlinkError, Packets, Rule, Target};
 use ambit_net::sysctl::{Sysctl, SysctlError, SysctlRoot};
 
 /// Why a pod's routing is not as it should be.
@@ -122,6 +123,7 @@ async fn family(
 }
 
 async fn remove(netlink: &Netlink, family: Family) -> Result<(), NetlinkError> {
+    rerouting::remove(netlink, family).await?;
     for rule in rules(family) {
         netlink.delete_rule(&rule).await?;
     }
@@ -153,7 +155,8 @@ pub fn rules(family: Family) -> [Rule; 2] {
         priority,
         mark: mark.0,
         mask: Mark::MASK,
-        table,
+        packets: Packets::All,
+        to: Target::Table(table),
     };
     [
         rule(32763, Mark::TO_APP, TO_APP_TABLE),
@@ -170,5 +173,5 @@ pub fn is_pod_address(ip: IpAddr) -> bool {
         }
 }
 
-const CAPTURED_TABLE: u32 = 100;
+pub(super) const CAPTURED_TABLE: u32 = 100;
 const TO_APP_TABLE: u32 = 101;

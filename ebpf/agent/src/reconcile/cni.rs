@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Reconciler;
 use crate::enroll::pod::{Pod, Waiting};
 use crate::events::{CniCall, CniCommand};
-use crate::intent::{Intent, PodFacts};
+use crate::intent::{Intent, PodFacts, virtual_interfaces};
 use crate::journal::Entry;
 use ambit_runtime::causes::causes;
 
@@ -109,6 +109,7 @@ impl Reconciler {
             .free_slot()
             .ok_or_else(|| try_again("no slot is free on this node", &uid))?;
         let inode = netns.inode();
+        let virtual_interfaces = virtual_interfaces(&facts);
         let entry = Entry {
             uid,
             namespace: request.namespace.clone(),
@@ -130,6 +131,7 @@ impl Reconciler {
             .map_err(|error| try_again("the agent cannot write its journal", &causes(&error)))?;
         let mut pod = Pod::new(entry, slot, Arc::new(netns));
         pod.intent = Some(intent);
+        pod.virtual_interfaces = virtual_interfaces;
         self.pods.insert(slot.number(), pod);
         Ok(Some(slot.number()))
     }

@@ -2,7 +2,7 @@
 
 use super::Reconciler;
 use crate::events::Facts;
-use crate::intent::Intent;
+use crate::intent::{Intent, virtual_interfaces};
 use ambit_runtime::causes::causes;
 
 impl Reconciler {
@@ -31,7 +31,7 @@ impl Reconciler {
         self.admit_arrivals().await;
         self.remember();
         for slot in self.slots() {
-            if self.revise(slot) {
+            if self.revise(slot).await {
                 self.advance(slot).await;
             }
         }
@@ -40,7 +40,7 @@ impl Reconciler {
 
     /// Takes over what the source says of one pod. A pod whose object is gone keeps its intent: its
     /// processes end only with the sandbox, and they must not lose the mesh before.
-    fn revise(&mut self, slot: u32) -> bool {
+    async fn revise(&mut self, slot: u32) -> bool {
         let Some(pod) = self.pods.get_mut(&slot) else {
             return false;
         };
@@ -55,7 +55,8 @@ impl Reconciler {
             }
         }
         let intent = self.seen.intent(&facts, &self.excluded);
-        if pod.intent == Some(intent) {
+        let virtual_interfaces = virtual_interfaces(&facts);
+        if pod.intent == Some(intent) && pod.virtual_interfaces == virtual_interfaces {
             return false;
         }
         if let Intent::StayOut(reason) = intent {
@@ -63,11 +64,12 @@ impl Reconciler {
         }
         let joined = matches!(pod.intent, Some(Intent::Enroll(_)) | None);
         pod.intent = Some(intent);
+        pod.virtual_interfaces = virtual_interfaces;
         // Only the options differ: they can be changed under a captured pod.
         if joined
             && pod.actual.steered
             && matches!(intent, Intent::Enroll(_))
-            && let Err(error) = self.executor.set_options(pod)
+            && let Err(error) = self.executor.change_options(pod).await
         {
             tracing::warn!(slot, error = %causes(&error), "options not written");
         }

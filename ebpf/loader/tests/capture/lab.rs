@@ -174,7 +174,7 @@ impl Lab {
     }
 
     pub(crate) fn pins(&self) -> PathBuf {
-        self.bpffs.path().join("ambit/v1")
+        self.bpffs.path().join("ambit/v2")
     }
 
     /// Runs in a namespace as an application.

@@ -18,5 +18,6 @@ mod lifecycle;
 mod netns;
 mod probe;
 mod refusal;
+mod reroute;
 mod sockets;
 mod steer;

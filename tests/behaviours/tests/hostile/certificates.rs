@@ -7,6 +7,7 @@ use rcgen::{
     KeyPair, SanType,
 };
 use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,13 @@ impl Authority {
         )?))
     }
 
+    /// With this certificate and key, PEM.
+    #[allow(dead_code, reason = "shared with changes of roots")]
+    pub(crate) fn of(certificate: &str, key: &str) -> Result<Self> {
+        let key = KeyPair::from_pem(key)?;
+        Ok(Self(Issuer::from_ca_cert_pem(certificate, key)?))
+    }
+
     /// One nobody has heard of.
     pub(crate) fn foreign() -> Result<Self> {
         let mut params = CertificateParams::default();
@@ -37,24 +45,50 @@ impl Authority {
 
     /// A leaf with `sans`, good for both ends of a connection.
     pub(crate) fn leaf(&self, sans: Vec<SanType>) -> Result<(rcgen::Certificate, KeyPair)> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = sans;
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
         let key = KeyPair::generate()?;
-        Ok((params.signed_by(&key, &self.0)?, key))
+        Ok((leaf_params(sans).signed_by(&key, &self.0)?, key))
     }
 
     /// What a client says that shows a certificate with this URI.
     pub(crate) fn client(&self, uri: &str) -> Result<Arc<ClientConfig>> {
-        let (leaf, key) = self.leaf(vec![SanType::URI(uri.try_into()?)])?;
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = trusting_anybody().with_client_auth_cert(vec![leaf.der().clone()], key)?;
-        Ok(speaking_h2(config))
+        let leaf = self.leaf(vec![SanType::URI(uri.try_into()?)])?;
+        showing(leaf, None)
     }
+
+    /// The same with this serial number, and with the authority's own certificate, PEM, which is below a root.
+    #[allow(dead_code, reason = "shared with changes of roots")]
+    pub(crate) fn client_below(
+        &self,
+        uri: &str,
+        (serial, own): (u64, &str),
+    ) -> Result<Arc<ClientConfig>> {
+        let mut params = leaf_params(vec![SanType::URI(uri.try_into()?)]);
+        params.serial_number = Some(serial.into());
+        let key = KeyPair::generate()?;
+        let leaf = (params.signed_by(&key, &self.0)?, key);
+        showing(leaf, Some(CertificateDer::from_pem_slice(own.as_bytes())?))
+    }
+}
+
+fn leaf_params(sans: Vec<SanType>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = sans;
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ClientAuth,
+        ExtendedKeyUsagePurpose::ServerAuth,
+    ];
+    params
+}
+
+fn showing(
+    (leaf, key): (rcgen::Certificate, KeyPair),
+    above: Option<CertificateDer<'static>>,
+) -> Result<Arc<ClientConfig>> {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let chain = std::iter::once(leaf.der().clone()).chain(above).collect();
+    let config = trusting_anybody().with_client_auth_cert(chain, key)?;
+    Ok(speaking_h2(config))
 }
 
 /// What a server says that shows this leaf.

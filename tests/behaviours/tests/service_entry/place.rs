@@ -3,8 +3,9 @@
 
 use ambit_behaviours::town::{SOON, TOWN, Town, town_of};
 use ambit_harness::client::{HttpSummary, TcpSummary};
+use ambit_harness::prometheus::Scrape;
 use ambit_harness::{Families, until};
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 /// A web server outside the mesh, with names of the cluster's DNS for it and for the echo server there.
 const MORE: &str = "
@@ -14,6 +15,8 @@ kind: Pod
 metadata: {name: web, namespace: outside, labels: {app: web}}
 spec:
   nodeName: node-2
+  hostname: web-0
+  subdomain: web
   terminationGracePeriodSeconds: 1
   containers:
   - name: web
@@ -39,9 +42,24 @@ spec: {clusterIP: 10.96.2.7, selector: {app: web}, ports: [{name: http, port: 90
 
 /// A town with them.
 pub(crate) async fn place() -> Result<Option<Town>> {
+    place_with("").await
+}
+
+/// A town with them and more documents.
+pub(crate) async fn place_with(more: &str) -> Result<Option<Town>> {
     let base = include_str!("../../src/town.yaml");
-    let yaml = format!("{base}{MORE}");
+    let yaml = format!("{base}{MORE}{more}");
     town_of(Families::V4, &yaml).await
+}
+
+/// What the town's waypoint has counted.
+pub(crate) async fn counted(town: &Town, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
+    let pods = town.lab.pods().into_iter();
+    let mut found =
+        pods.filter(|((namespace, pod), _)| namespace == TOWN && pod.starts_with("waypoint"));
+    let (_, pod) = found.next().context("no pod of the waypoint")?;
+    let page = town.lab.pod_page(&pod, 15020, "/metrics").await?;
+    Ok(Scrape::parse(&page).sum(name, labels))
 }
 
 /// A ServiceEntry of the town.

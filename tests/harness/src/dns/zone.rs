@@ -1,6 +1,6 @@
 //! The zone `cluster.local`. Pure.
 //! In: a query and the cluster. Out: the reply: virtual addresses of services, pod addresses of
-//! headless ones, `SRV` records of named ports; names that do not exist are `NXDOMAIN` with an SOA.
+//! headless ones, pods by hostname and subdomain, `SRV` records of named ports; names that do not exist are `NXDOMAIN` with an SOA.
 
 use std::net::IpAddr;
 
@@ -74,6 +74,19 @@ fn records(question: &Query, cluster: &Cluster) -> Option<Vec<Record>> {
                     .map(|ip| record(owner.clone(), ip))
                     .collect(),
             )
+        }
+        [host, service, namespace] => {
+            let (key, service) = find(cluster, namespace, service)?;
+            let pod = cluster.selected(key, service).find(|pod| {
+                let spec = pod.0.spec.as_ref();
+                spec.and_then(|s| s.hostname.as_deref()) == Some(host)
+                    && spec.and_then(|s| s.subdomain.as_deref()) == Some(&*key.1)
+            })?;
+            let asked = question.query_type();
+            let wanted = |ip: &IpAddr| ip.is_ipv4() == (asked == RecordType::A);
+            let ips = pod.ips().into_iter().filter(|_| pod.ready());
+            let records = ips.filter(wanted).map(|ip| record(owner.clone(), ip));
+            Some(records.collect())
         }
         [port, protocol, service, namespace] => {
             let (_, found) = find(cluster, namespace, service)?;
@@ -168,6 +181,7 @@ mod tests {
         for (n, ready) in [(1, "True"), (2, "False")] {
             let pod = serde_json::json!({
                 "metadata": {"namespace": "shop", "name": format!("db-{n}"), "labels": {"app": "db"}},
+                "spec": {"containers": [], "hostname": format!("db-{n}"), "subdomain": "db"},
                 "status": {"podIP": format!("10.244.1.{n}"),
                            "podIPs": [{"ip": format!("10.244.1.{n}")}, {"ip": format!("fd00::{n}")}],
                            "conditions": [{"type": "Ready", "status": ready}]},
@@ -200,6 +214,10 @@ mod tests {
         assert_eq!(reply.answers.len(), 1);
         let ip = "fd00::1".parse().unwrap();
         assert_eq!(reply.answers[0].data, RData::AAAA(AAAA(ip)));
+        let reply = ask("db-1.db.shop.svc.cluster.local.", RecordType::A);
+        assert_eq!(reply.answers[0].data, RData::A(A([10, 244, 1, 1].into())));
+        let unready = ask("db-2.db.shop.svc.cluster.local.", RecordType::A);
+        assert!(unready.answers.is_empty());
     }
 
     #[test]

@@ -214,6 +214,7 @@ const PAGES_RETURN: &str = "dirty_decay_ms:1000,muzzy_decay_ms:0";
 pub(crate) fn proxy_environment(layout: &Layout) -> Vec<(String, String)> {
     let address = format!("https://{}", layout.families.xds_address());
     let root = text(&layout.root_cert());
+    let revoked = layout.root_cert().with_file_name("ca-crl.pem");
     let server = format!("istiod.{SYSTEM_NAMESPACE}.svc");
     [
         ("XDS_ADDRESS", address.clone()),
@@ -222,6 +223,7 @@ pub(crate) fn proxy_environment(layout: &Layout) -> Vec<(String, String)> {
         ("ALT_CA_HOSTNAME", server),
         ("XDS_ROOT_CA", root.clone()),
         ("CA_ROOT_CA", root),
+        ("CRL_PATH", text(&revoked)),
         ("CLUSTER_ID", "Kubernetes".to_owned()),
         ("CLUSTER_DOMAIN", CLUSTER_DOMAIN.to_owned()),
         ("TRUST_DOMAIN", CLUSTER_DOMAIN.to_owned()),

@@ -18,6 +18,7 @@ fn me() -> Me {
         service: ServiceKey::new("shop", "waypoint.shop.svc.cluster.local"),
         namespace: "shop".into(),
         network: "".into(),
+        ip: None,
         baggage: None,
         log_format: Format::Plain,
     }
@@ -100,12 +101,27 @@ fn state() -> State {
         }],
         ..Default::default()
     };
+    let wild = wl::Service {
+        name: "wild".into(),
+        hostname: "*.wild".into(),
+        addresses: vec![wl::NetworkAddress {
+            address: vec![10, 96, 0, 2],
+            ..Default::default()
+        }],
+        ..service.clone()
+    };
     let router = pb::Router {
         gateway: "shop/waypoint".into(),
         service: SERVICE.into(),
         port: 80,
         http: vec![forward("/api", "c0"), forward("/empty", "c1")],
         ..Default::default()
+    };
+    let by_host = pb::Router {
+        service: "shop/*.wild".into(),
+        http: vec![forward("/api", "cw")],
+        by_host: true,
+        ..router.clone()
     };
     let cluster = |name: &str| pb::Cluster {
         name: name.into(),
@@ -138,11 +154,18 @@ fn state() -> State {
     };
     let pods = vec![
         (SERVICE, address(wl::address::Type::Service(service))),
+        ("shop/*.wild", address(wl::address::Type::Service(wild))),
         ("c//Pod/shop/a", pod("a", 1, wl::WorkloadStatus::Healthy)),
         ("c//Pod/shop/b", pod("b", 2, wl::WorkloadStatus::Unhealthy)),
     ];
     feed(type_urls::ADDRESS, pods);
-    let clusters = ["c0", "c1"].map(|name| (name, cluster(name).encode_to_vec().into()));
+    let leads = pb::Cluster {
+        service: "shop/*.wild".into(),
+        by_host_port: 8080,
+        ..cluster("cw")
+    };
+    let clusters = [("c0", cluster("c0")), ("c1", cluster("c1")), ("cw", leads)];
+    let clusters = clusters.map(|(name, one)| (name, one.encode_to_vec().into()));
     feed(type_urls::CLUSTER, clusters.into());
     feed(
         type_urls::ENDPOINTS,
@@ -152,7 +175,10 @@ fn state() -> State {
     feed(type_urls::GATEWAY, vec![("shop/waypoint", gateway)]);
     feed(
         type_urls::ROUTER,
-        vec![("r", router.encode_to_vec().into())],
+        vec![
+            ("r", router.encode_to_vec().into()),
+            ("w", by_host.encode_to_vec().into()),
+        ],
     );
     state
 }
@@ -191,6 +217,18 @@ fn a_request_is_followed_to_its_endpoint_and_every_fact_is_told() {
         "c//Pod/shop/gone takes nothing: its workload is not known",
     ] {
         assert!(told.contains(fact), "no `{fact}` in {told}");
+    }
+}
+
+#[test]
+fn names_below_a_wildcard_lead_where_they_resolve_to_and_no_other_is_taken() {
+    let answer = ask("10.96.0.2:80", "/api/1", &["host: a.wild:81"]).unwrap();
+    let expected = "forwarded to an address of the request's Host, port 8080, of cw";
+    assert_eq!((answer.refused, &*answer.decision), (false, expected));
+    for host in ["host: wild", "host: a.wilder", "host: 10.0.0.1"] {
+        let answer = ask("10.96.0.2:80", "/api/1", &[host]).unwrap();
+        let expected = "answered with 404 here (route_not_found, flags NR)";
+        assert!(answer.decision.starts_with(expected), "{answer:?}");
     }
 }
 

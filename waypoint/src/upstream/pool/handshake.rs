@@ -27,6 +27,7 @@ pub(super) async fn handshake1(
     target: &Target,
 ) -> Result<Sender1, ConnectFailure> {
     let connection = connect(upstreams, target, None).await?;
+    let peer = connection.peer();
     let (beneath, io) = (connection.beneath(), connection.into_io());
     let shaken = http1::Builder::new()
         .max_buf_size(HEADER_LIST as usize * 2)
@@ -34,7 +35,11 @@ pub(super) async fn handshake1(
         .handshake::<UpstreamIo, Body>(io);
     let (http, connection) = shaken.await.map_err(|_| ConnectFailure::Dial)?;
     drive(connection);
-    Ok(Sender1 { http, beneath })
+    Ok(Sender1 {
+        http,
+        beneath,
+        peer,
+    })
 }
 
 pub(super) async fn handshake2(
@@ -42,6 +47,7 @@ pub(super) async fn handshake2(
     target: &Target,
 ) -> Result<Sender2, ConnectFailure> {
     let connection = connect(upstreams, target, None).await?;
+    let peer = connection.peer();
     let (beneath, io) = (connection.beneath(), connection.into_io());
     let shaken = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
@@ -55,7 +61,11 @@ pub(super) async fn handshake2(
         .map_err(|_| ConnectFailure::Timeout)?
         .map_err(|_| ConnectFailure::Dial)?;
     drive(connection);
-    Ok(Sender2 { http, beneath })
+    Ok(Sender2 {
+        http,
+        beneath,
+        peer,
+    })
 }
 
 /// The connection's task ends with the connection: when it closes, or when no sender is left.

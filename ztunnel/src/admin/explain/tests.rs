@@ -22,7 +22,6 @@ fn ask(snapshot: &Snapshot, pod: &str, to: &str) -> Result<Explanation, ExplainE
         pod,
         to,
         domain: "cluster.local",
-        network: "",
     };
     explain(snapshot, &question)
 }

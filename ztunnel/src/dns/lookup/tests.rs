@@ -21,6 +21,10 @@ fn mesh() -> Snapshot {
         service("shop", "api.example.com", &["240.0.0.1"]),
         service("shop", "*.wild.example.com", &["240.0.0.2"]),
         service("shop", "no-vip.example.com", &[]),
+        service("shop", "*.example.com", &["240.0.0.3"]),
+        service("shop", "here.wild.example.com", &["240.0.0.4"]),
+        service("shop", "*.com", &["240.0.0.5"]),
+        service("shop", "*.db.svc.cluster.local", &[]),
     ])
 }
 
@@ -54,8 +58,14 @@ fn names_of_the_mesh() {
         ("api.example.com", Some("240.0.0.1")),
         ("a.wild.example.com", Some("240.0.0.2")),
         ("a.b.wild.example.com", Some("240.0.0.2")),
-        ("wild.example.com", None),
+        // Exact names win, then the nearest wildcard.
+        ("here.wild.example.com", Some("240.0.0.4")),
+        ("wild.example.com", Some("240.0.0.3")),
         ("no-vip.example.com", None),
+        ("example.com", Some("240.0.0.5")),
+        ("example.com.shop.svc.cluster.local", Some("240.0.0.5")),
+        ("a.db.svc.cluster.local", None),
+        ("com", None),
         ("example.org", None),
         ("", None),
         (".", None),

@@ -66,6 +66,34 @@ async fn a_message_that_cannot_be_read_ends_the_call_with_a_status_and_is_counte
 }
 
 #[tokio::test]
+async fn compressed_messages_are_not_read_and_counted() {
+    for (encoding, status, denied) in [("gzip", "12", 1), ("identity", "3", 1)] {
+        let (_sets, receiver) = watch::channel(Arc::default());
+        let (_trigger, drain) = drain::channel();
+        let server = Server::new(receiver, Arc::new(Everybody), drain);
+        let request = http::Request::post(PATH)
+            .header("content-type", "application/grpc")
+            .header("grpc-encoding", encoding)
+            .body(Full::new(Bytes::from_static(b"\0\0\0\0\x03\xff\xff\xff")))
+            .unwrap();
+        let response = server.clone().into_service().oneshot(request).await;
+        let (head, body) = response.unwrap().into_parts();
+        let body = body.collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let said = trailers
+            .get("grpc-status")
+            .or(head.headers.get("grpc-status"));
+        assert_eq!(said.unwrap(), status, "{encoding}");
+        let counters = server.counters();
+        assert_eq!(
+            counters.denied.load(Ordering::Relaxed),
+            denied,
+            "{encoding}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn whoever_asks_for_what_is_not_served_or_for_too_much_is_turned_away_and_counted() {
     let of = |type_url: &str| DeltaDiscoveryRequest {
         type_url: type_url.to_owned(),
