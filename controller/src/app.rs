@@ -6,6 +6,7 @@ use crate::cluster::classes::Classes;
 use crate::cluster::leader::Candidate;
 use crate::cluster::registration::Registration;
 use crate::cluster::roots::{Namespaces, REVOKED, ROOTS, Roots};
+use crate::cluster::trust_bundle::TrustBundle;
 use crate::config::{ClusterConfig, Config, Source};
 use crate::facts::{Facts, SharedFacts};
 use crate::metrics::Metrics;
@@ -322,6 +323,11 @@ async fn api_server(
         leads: leads.clone(),
     };
     let (roots, revoked) = (carrying(ROOTS), carrying(REVOKED));
+    let bundle = cluster.trust_bundle.then(|| TrustBundle {
+        client: client.clone(),
+        signer: signer.clone(),
+        leads: leads.clone(),
+    });
     let registration = Registration {
         client: client.clone(),
         namespace: config.namespace.clone(),
@@ -339,6 +345,9 @@ async fn api_server(
     tasks.spawn("writes", writing.run(around.drain.clone()));
     tasks.spawn("roots", roots.run(around.drain.clone()));
     tasks.spawn("revoked", revoked.run(around.drain.clone()));
+    if let Some(bundle) = bundle {
+        tasks.spawn("trust bundle", bundle.run(around.drain.clone()));
+    }
     tasks.spawn("registration", registration.run(around.drain.clone()));
     tasks.spawn("classes", classes.run(around.drain.clone()));
     let authority = Arc::new(Authority {

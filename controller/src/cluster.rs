@@ -9,6 +9,7 @@ pub(crate) mod classes;
 pub(crate) mod leader;
 pub(crate) mod registration;
 pub(crate) mod roots;
+pub(crate) mod trust_bundle;
 
 /// Field manager of everything the controller writes.
 pub(crate) const MANAGER: &str = "ambit-controller";

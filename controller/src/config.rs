@@ -52,6 +52,14 @@ pub struct Args {
         value_name = "DIR"
     )]
     pub cacerts_dir: PathBuf,
+    /// Whether the roots are written as a ClusterTrustBundle, too; with an API server only.
+    #[arg(
+        long,
+        env = "ENABLE_CLUSTER_TRUST_BUNDLE_API",
+        default_value_t = false,
+        action = clap::ArgAction::Set
+    )]
+    pub cluster_trust_bundle: bool,
     /// Address of the validation webhook, over TLS; with an API server only.
     #[arg(
         long,
@@ -162,6 +170,8 @@ pub struct ClusterConfig {
     pub cacerts_dir: PathBuf,
     /// Address of the webhook; port 0 takes a free one.
     pub webhook_addr: SocketAddr,
+    /// Whether the roots are written as a ClusterTrustBundle, too.
+    pub trust_bundle: bool,
 }
 
 impl Args {
@@ -177,6 +187,7 @@ impl Args {
                 pod_name: self.pod_name.clone(),
                 cacerts_dir: self.cacerts_dir.clone(),
                 webhook_addr: self.webhook_addr,
+                trust_bundle: self.cluster_trust_bundle,
             }),
         }
     }

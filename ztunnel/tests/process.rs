@@ -179,13 +179,13 @@ fn names_every_mistake_and_ends() {
         .envs([
             ("PROXY_MODE", "dedicated"),
             ("SECRET_TTL", "soon"),
-            ("CRL_PATH", "/crl"),
+            ("LOCAL_XDS", "/xds"),
         ])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
-    for name in ["PROXY_MODE", "SECRET_TTL", "CRL_PATH"] {
+    for name in ["PROXY_MODE", "SECRET_TTL", "LOCAL_XDS"] {
         assert!(text.contains(name), "{text}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::tag;
 use crate::choice::{Choice, Chosen};
 use crate::cluster::{Chosen as ChosenCluster, Cluster};
 use crate::output::{self, Verdict};
@@ -83,6 +84,11 @@ pub(crate) async fn run(args: &Args, place: &ChosenCluster, namespace: &str) -> 
         output::note(
             "the cluster has no Gateway API: waypoints need it; install its CRDs and run this again",
         );
+    }
+    if chosen.settings.is_on("controller") && !tag::is_default_held(&cluster, namespace).await? {
+        output::note(format_args!(
+            "nobody writes about objects without istio.io/rev: `ambit tag set default --revision {revision}`"
+        ));
     }
     output::line(
         "installed. Pods join with: kubectl label namespace NAME istio.io/dataplane-mode=ambient",

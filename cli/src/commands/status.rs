@@ -190,10 +190,7 @@ async fn proxy(process: &Process, controller: &Controller, others: &[&str]) -> P
         (None, false, _) => ("works from memory".to_owned(), true),
         (None, true, Some(_)) => match other_network {
             None => ("in sync".to_owned(), true),
-            Some(network) => (
-                format!("in sync, of network `{network}`, which is not the cluster's"),
-                false,
-            ),
+            Some(network) => (format!("in sync, but says network {network:?}"), false),
         },
         (None, true, None) => ("no stream to the controller".to_owned(), false),
     };
@@ -349,7 +346,9 @@ mod tests {
         };
         let has = |name: &str| {
             let process = Process::for_test(name, "ztunnel", "n1");
-            controller.stream_of(&process, &["ztunnel-a", "ztunnel-b"]).is_some()
+            controller
+                .stream_of(&process, &["ztunnel-a", "ztunnel-b"])
+                .is_some()
         };
         assert!(has("ztunnel-a") && !has("ztunnel-b"));
         // In a lab the process is called otherwise than the proxy.

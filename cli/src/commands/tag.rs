@@ -167,6 +167,17 @@ pub(super) async fn all(cluster: &Cluster, namespace: &str) -> Result<Vec<Tag>> 
     Ok(tags)
 }
 
+/// Whether some revision has the objects that name none.
+///
+/// # Errors
+/// If the server does not answer.
+pub(super) async fn is_default_held(cluster: &Cluster, namespace: &str) -> Result<bool> {
+    let running = revisions(cluster, namespace).await?;
+    let tags = all(cluster, namespace).await?;
+    let holder = tags.iter().find(|tag| tag.tag == DEFAULT_REVISION);
+    Ok(running.contains(holder.map_or(DEFAULT_REVISION, |tag| &tag.revision)))
+}
+
 fn list(tags: &[Tag], format: Format) -> Result<()> {
     if format != Format::Table {
         return output::value(&tags, format);

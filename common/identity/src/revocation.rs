@@ -7,9 +7,8 @@
 
 use crate::bundle::TrustBundle;
 use crate::provider::provider;
-use crate::verify::{Chain, VerifyError};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,35 +178,41 @@ impl Revocations {
         !self.is_empty() && self.revoked(&PeerCertificates::of(chain)).is_some()
     }
 
-    /// Asks each list about a chain that was verified without.
+    /// Asks each list about a chain, leaf first, that was verified without.
+    ///
+    /// # Errors
+    /// The serial number, in hexadecimal, of what is revoked.
     pub(crate) fn check(
         &self,
         bundle: &TrustBundle,
-        chain: Chain<'_>,
-        usage: KeyUsage,
-    ) -> Result<(), VerifyError> {
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        (now, usage): (UnixTime, KeyUsage),
+    ) -> Result<(), String> {
         for list in &self.lists {
             let one = [list];
             let options = RevocationOptionsBuilder::new(&one)
                 .expect("there is one list")
                 .with_status_policy(UnknownStatusPolicy::Allow)
                 .build();
-            let leaf = EndEntityCert::try_from(chain.leaf).map_err(VerifyError::Chain)?;
-            let verdict = leaf.verify_for_usage(
-                provider().signature_verification_algorithms.all,
-                bundle.anchors(),
-                chain.intermediates,
-                chain.now,
-                usage,
-                Some(options),
-                None,
-            );
-            if let Err(webpki::Error::CertRevoked) = verdict {
+            let algorithms = provider().signature_verification_algorithms.all;
+            let verdict = EndEntityCert::try_from(leaf).and_then(|leaf| {
+                let (anchors, options) = (bundle.anchors(), Some(options));
+                leaf.verify_for_usage(
+                    algorithms,
+                    anchors,
+                    intermediates,
+                    now,
+                    usage,
+                    options,
+                    None,
+                )
+                .map(drop)
+            });
+            if verdict == Err(webpki::Error::CertRevoked) {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                let all = std::iter::once(chain.leaf).chain(chain.intermediates);
+                let all = std::iter::once(leaf).chain(intermediates);
                 let shown = PeerCertificates(all.filter_map(id).collect());
-                let serial = self.revoked(&shown).unwrap_or_default();
-                return Err(VerifyError::Revoked { serial });
+                return Err(self.revoked(&shown).unwrap_or_default());
             }
         }
         Ok(())
@@ -217,9 +222,7 @@ impl Revocations {
 /// How far clocks may differ.
 const CLOCKS: Duration = Duration::from_secs(300);
 
-fn parsed<'a>(
-    der: &'a CertificateRevocationListDer<'_>,
-) -> Option<CertificateRevocationList<'a>> {
+fn parsed<'a>(der: &'a CertificateRevocationListDer<'_>) -> Option<CertificateRevocationList<'a>> {
     let (_, list) = CertificateRevocationList::from_der(der).ok()?;
     Some(list)
 }

@@ -148,6 +148,17 @@ pub struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
+    /// Whether nothing of a verified chain is revoked.
+    fn counts(
+        self,
+        (bundle, revoked): (&TrustBundle, &Revocations),
+        usage: KeyUsage,
+    ) -> Result<(), VerifyError> {
+        let shown = (self.leaf, self.intermediates);
+        let asked = revoked.check(bundle, shown, (self.now, usage));
+        asked.map_err(|serial| VerifyError::Revoked { serial })
+    }
+
     fn verify(
         self,
         bundle: &TrustBundle,
@@ -234,7 +245,7 @@ impl ServerCertVerifier for ExpectPeers {
         };
         let usage = KeyUsage::server_auth();
         server(&self.bundle, &self.expected, chain)
-            .and_then(|_| self.revoked.check(&self.bundle, chain, usage))
+            .and_then(|_| chain.counts((&self.bundle, &self.revoked), usage))
             .map(|_| ServerCertVerified::assertion())
             .map_err(refuse)
     }
@@ -260,7 +271,7 @@ impl ClientCertVerifier for RequireTrustDomain {
         };
         let usage = KeyUsage::client_auth();
         client(&self.bundle, &self.trust_domain, chain)
-            .and_then(|_| self.revoked.check(&self.bundle, chain, usage))
+            .and_then(|_| chain.counts((&self.bundle, &self.revoked), usage))
             .map(|_| ClientCertVerified::assertion())
             .map_err(refuse)
     }

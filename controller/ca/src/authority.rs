@@ -213,19 +213,11 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::from_pem`].
-    pub fn with_old_lists(
-        place: &Path,
-        pem: &Pem,
-        terms: &Terms<'_>,
-    ) -> Result<Self, OpenError> {
+    pub fn with_old_lists(place: &Path, pem: &Pem, terms: &Terms<'_>) -> Result<Self, OpenError> {
         Self::of(place, pem, (Lists::AsTheyAre, terms))
     }
 
-    fn of(
-        place: &Path,
-        pem: &Pem,
-        (lists, terms): (Lists, &Terms<'_>),
-    ) -> Result<Self, OpenError> {
+    fn of(place: &Path, pem: &Pem, (lists, terms): (Lists, &Terms<'_>)) -> Result<Self, OpenError> {
         let material = Material::new(place, pem, (lists, terms.now))?;
         let roots = proof::prove(place, &material, terms)?;
         Ok(Self {

@@ -1,7 +1,9 @@
 //! What is the same for the whole mesh.
 
-use crate::revision::DEFAULT_REVISION;
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Name of the revision that objects without a name belong to.
+pub const DEFAULT_REVISION: &str = "default";
 
 /// Settings of the mesh that shape the output.
 #[derive(Clone, Debug)]

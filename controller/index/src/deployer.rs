@@ -17,9 +17,9 @@ mod status;
 
 use crate::config::WaypointForm;
 use crate::gateways::GatewayFact;
+use crate::gateways::naming::{is_generated, is_live, standing};
 use crate::out::Out;
 use crate::overlay::Overlaid;
-use crate::gateways::naming::{is_generated, is_live, standing};
 use crate::pods;
 use crate::statuses::Condition;
 use crate::world::{Name, World};

@@ -2,18 +2,21 @@
 //! In: the world, and what was remembered. Out: everything there should be but the resources of pods, which
 //! stay in the memory; the index compares it with what there was.
 
+use crate::config::WaypointForm;
+use crate::gateways::GatewayFact;
 use crate::out::Out;
 use crate::policies::Attachments;
 use crate::routes;
 use crate::waypoints::Waypoints;
 use crate::workloads::{self, Context, Members, Remembered};
-use crate::world::World;
+use crate::world::{Name, World};
 use crate::{
-    deployer, endpoint_slices, entries, gateways, peer_authentication, policies, revision, services, unserved,
+    deployer, endpoint_slices, entries, gateways, peer_authentication, policies, revision,
+    services, unserved,
 };
 use ambit_api::labels;
 use ambit_crds::{Kind, Object, ObjectKey};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What outlives a derivation.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Memory {
     pub(crate) seen_waypoints: BTreeSet<String>,
     /// Service accounts `<namespace>/<name>` of gateways of ours, as of now.
     pub(crate) gateway_accounts: BTreeSet<String>,
+    /// Those that each gateway `<namespace>/<name>` has had, where nobody says that a pod is about to end.
+    pub(crate) former_accounts: BTreeMap<String, BTreeSet<String>>,
     /// Addresses of ServiceEntries.
     pub(crate) allocated: entries::Allocated,
     /// What pods led to.
@@ -53,6 +58,18 @@ impl Memory {
         self.routes.changes(key, (before, after));
     }
 
+    /// Without a cluster a pod's object is gone before its process, which still serves: its account goes on to be
+    /// served as long as its gateway is there.
+    fn keep_accounts(&mut self, gateways: &mut BTreeMap<Name<'_>, GatewayFact<'_>>) {
+        let mut former = std::mem::take(&mut self.former_accounts);
+        for gateway in gateways.values_mut().filter(|g| g.is_ours()) {
+            let mut known = former.remove(&gateway.key).unwrap_or_default();
+            known.append(&mut gateway.accounts);
+            gateway.accounts.clone_from(&known);
+            self.former_accounts.insert(gateway.key.clone(), known);
+        }
+    }
+
     /// Everything is derived anew: which objects count, or how they are addressed, may differ.
     fn forget(&mut self) {
         self.pods.forget();
@@ -70,7 +87,10 @@ fn network(namespace: Option<&Object>) -> Option<&String> {
 pub(crate) fn derive(world: &World<'_>, memory: &mut Memory) -> Out {
     let mut out = Out::default();
     unserved::report(world, &mut out);
-    let gateways = gateways::derive(world);
+    let mut gateways = gateways::derive(world);
+    if world.config.waypoints == WaypointForm::Pods {
+        memory.keep_accounts(&mut gateways);
+    }
     let ours = gateways.values().filter(|g| g.is_ours());
     memory.gateway_accounts = ours.flat_map(|g| g.accounts.clone()).collect();
     deployer::derive(world, &gateways, &mut out);

@@ -133,7 +133,10 @@ fn one<'a>(
     let class = class.map(|class| &class.metadata);
     let own = object.metadata.labels.as_ref();
     let of_class = class.and_then(|class| class.labels.as_ref());
-    let said = (object.metadata.annotations.as_ref(), class.and_then(|c| c.annotations.as_ref()));
+    let said = (
+        object.metadata.annotations.as_ref(),
+        class.and_then(|c| c.annotations.as_ref()),
+    );
     GatewayFact {
         accounts: naming::accounts(world, name, &naming),
         listeners: match role {

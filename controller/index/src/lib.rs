@@ -43,9 +43,8 @@ mod waypoints;
 mod workloads;
 mod world;
 
-pub use config::{MeshConfig, WaypointForm};
+pub use config::{DEFAULT_REVISION, MeshConfig, WaypointForm};
 pub use gateways::classes;
 pub use index::{Change, Index, Output, PodIdentity, Refusal};
 pub use plan::{Plan, Write};
-pub use revision::DEFAULT_REVISION;
 pub use resource::{Audience, Resource, ResourceChange};

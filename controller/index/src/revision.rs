@@ -6,16 +6,13 @@
 //! Source: Istio's `TagWatcher.IsMine`, `LabelsInRevisionOrTags`.
 
 use crate::age::Age;
-use crate::config::MeshConfig;
+use crate::config::{DEFAULT_REVISION, MeshConfig};
 use crate::selector::{Labels, label};
 use ambit_api::labels;
 use ambit_crds::{Kind, Object, ObjectKey};
 use k8s_openapi::api::core::v1::Service;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Name of the revision that objects without a name belong to.
-pub const DEFAULT_REVISION: &str = "default";
 
 /// Our revision among all.
 #[derive(Debug)]
@@ -42,7 +39,10 @@ impl<'a> Revisions<'a> {
                     return None;
                 };
                 let labels = service.metadata.labels.as_ref();
-                let (tag, revision) = (label(labels, labels::TAG)?, label(labels, labels::REVISION)?);
+                let (tag, revision) = (
+                    label(labels, labels::TAG)?,
+                    label(labels, labels::REVISION)?,
+                );
                 Some((&**service, tag, revision))
             })
             .collect();
@@ -159,8 +159,16 @@ mod tests {
             (Some(""), Some("prod"), true),
             (None, Some("prod"), true),
         ] {
-            assert_eq!(runs(&canary, own, namespace), of_canary, "{own:?} {namespace:?}");
-            assert_eq!(runs(&default, own, namespace), !of_canary, "{own:?} {namespace:?}");
+            assert_eq!(
+                runs(&canary, own, namespace),
+                of_canary,
+                "{own:?} {namespace:?}"
+            );
+            assert_eq!(
+                runs(&default, own, namespace),
+                !of_canary,
+                "{own:?} {namespace:?}"
+            );
         }
         assert!(!runs(&canary, Some("nobody"), None) && !runs(&default, Some("nobody"), None));
     }

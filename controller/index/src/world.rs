@@ -7,7 +7,9 @@ use crate::config::MeshConfig;
 use crate::revision::Revisions;
 use crate::selector::{Labels, label};
 use ambit_api::{labels, workload as pb};
-use ambit_crds::gateway::{GatewayClass, GatewaySpec, GatewayStatus, HttpRouteSpec, ReferenceGrantSpec};
+use ambit_crds::gateway::{
+    GatewayClass, GatewaySpec, GatewayStatus, HttpRouteSpec, ReferenceGrantSpec,
+};
 use ambit_crds::istio::{
     AuthorizationPolicySpec, DestinationRuleSpec, IstioGatewaySpec, PeerAuthenticationSpec,
     ServiceEntrySpec, VirtualServiceSpec, WorkloadEntrySpec,

@@ -61,7 +61,8 @@ impl Roots {
     /// Runs until the drain begins.
     pub(crate) async fn run(mut self, mut drain: drain::Watch) {
         let api: Api<ConfigMap> = Api::all(self.client.clone());
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.carried.name));
+        let config =
+            watcher::Config::default().fields(&format!("metadata.name={}", self.carried.name));
         let mut events = pin!(watcher(api, config));
         let writer = Writer::new(self.client.clone(), MANAGER);
         let mut there = There::default();
@@ -104,7 +105,10 @@ impl Roots {
             if !*self.leads.borrow() {
                 return true;
             }
-            match writer.apply(&document(self.carried, &namespace, content)).await {
+            match writer
+                .apply(&document(self.carried, &namespace, content))
+                .await
+            {
                 Ok(Outcome::Done) => {
                     there.content.insert(namespace, content.to_owned());
                 }

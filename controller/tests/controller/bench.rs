@@ -139,11 +139,26 @@ impl Bench {
 
     /// Sends these bytes as the body of a call; the status with which it ends.
     pub(crate) async fn say(&self, path: &str, token: Option<&str>, body: Vec<u8>) -> Status {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers = bearer
+            .iter()
+            .map(|bearer| ("authorization", bearer.as_str()));
+        let headers: Vec<_> = headers.collect();
+        self.say_with(path, &headers, body).await
+    }
+
+    /// The same with these headers.
+    pub(crate) async fn say_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Status {
         let mut request = http::Request::post(path)
             .header("content-type", "application/grpc")
             .header("te", "trailers");
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let body = tonic::body::Body::new(Full::new(Bytes::from(body)));
         let mut channel = self.channel().await;

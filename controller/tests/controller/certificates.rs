@@ -111,7 +111,16 @@ async fn requests_that_cannot_be_read_are_refused_and_counted_once_the_caller_is
     let other = SIGN.replace("CreateCertificate", "Another");
     let status = bench.say(&other, Some(&node), Vec::new()).await;
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+    let bearer = format!("Bearer {node}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("grpc-encoding", "gzip"),
+    ];
+    let status = bench.say_with(SIGN, &headers, Vec::new()).await;
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
     let metrics = bench.get("/metrics").await;
+    let line = "citadel_server_authentication_failure_count_total{reason=\"encoding\"} 1\n";
+    assert!(metrics.contains(line), "no {line} in {metrics}");
     for reason in ["malformed", "token"] {
         let name = "citadel_server_authentication_failure_count_total";
         let line = format!("{name}{{reason=\"{reason}\"}} {}\n", unreadable.len());

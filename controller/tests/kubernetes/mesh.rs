@@ -62,6 +62,7 @@ impl Bench {
                 pod_name: name.to_owned(),
                 cacerts_dir: self.dir.path().join("cacerts"),
                 webhook_addr: free,
+                trust_bundle: true,
             }),
             namespace: "istio-system".to_owned(),
             xds_addr: free,
@@ -122,6 +123,8 @@ fn gateway() -> Value {
 }
 
 const GATEWAYS: &str = "apis/gateway.networking.k8s.io/v1/namespaces/shop/gateways";
+const BUNDLE: &str =
+    "apis/certificates.k8s.io/v1beta1/clustertrustbundles/istio.io:istiod-ca:root-cert";
 const DEPLOYMENT: &str = "apis/apps/v1/namespaces/shop/deployments/waypoint";
 
 #[tokio::test]
@@ -137,6 +140,13 @@ async fn the_root_is_made_once_and_is_in_every_namespace_also_after_it_was_delet
     bench.api.delete(&config_map("shop"));
     bench.object(&config_map("shop")).await;
     assert_eq!(bench.api.object(&config_map("kube-public")), None);
+    // Asked for here.
+    let bundle = bench.object(BUNDLE).await;
+    assert_eq!(bundle["spec"]["trustBundle"], bench.root().as_str());
+    assert_eq!(bundle["spec"]["signerName"], "istio.io/istiod-ca");
+    // Without lists there are no ConfigMaps of them.
+    let revoked = config_map("shop").replace("root-cert", "crl");
+    assert_eq!(bench.api.object(&revoked), None);
 }
 
 #[tokio::test]

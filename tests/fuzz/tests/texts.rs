@@ -82,6 +82,13 @@ fuzz!(certificate, |bytes| {
     let _ = ambit_identity::verify::identity_of(&der);
 });
 
+fuzz!(revocation_lists, |bytes| {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(lists) = ambit_identity::Revocations::from_pem(&text) {
+        let _ = lists.prove(&[], std::time::SystemTime::UNIX_EPOCH);
+    }
+});
+
 fuzz!(trust_bundle, |bytes| {
     let _ = ambit_identity::bundle::TrustBundle::from_pem(bytes);
     if let Ok(roots) = ambit_ca::roots::Roots::from_pem(&String::from_utf8_lossy(bytes)) {

@@ -3,6 +3,7 @@
 //! by node, taken back, removed and installed again. Steps build on each other.
 
 mod looks;
+mod revisions;
 mod upgrade;
 
 use std::time::Instant;
@@ -65,6 +66,10 @@ pub fn run(site: &Site) -> Result<()> {
     step("a dashboard is a page on this machine", &|| {
         looks::dashboard(site)
     })?;
+    step(
+        "two revisions run side by side, and a tag moves under a load",
+        &|| revisions::beside(site),
+    )?;
     step(
         "an upgrade tries one node first and loses no request",
         &|| upgrade::good(site),

@@ -20,8 +20,9 @@ pub(super) async fn run(
     revision: &str,
 ) -> Result<Verdict> {
     let record = rollout::read(cluster, namespace, revision).await?;
-    let record = record
-        .with_context(|| format!("there is no installation of revision {revision} in {namespace}"))?;
+    let record = record.with_context(|| {
+        format!("there is no installation of revision {revision} in {namespace}")
+    })?;
     confirm(args, cluster, namespace)?;
     let others = install::elsewhere(cluster, namespace, revision).await?;
     let keep: Vec<&Value> = others.iter().collect();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::Svid;
 use crate::tls::{TlsError, accept, connect};
+use crate::verify::VerifyError;
 use ambit_model::ids::SpiffeId;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
@@ -97,11 +98,12 @@ fn with(svid: &Svid, pem: &str) -> (Svid, Arc<AtomicU64>) {
 async fn handshake(client: &Svid, server: &Svid) -> [Result<PeerCertificates, TlsError>; 2] {
     let (a, b) = duplex(64 * 1024);
     let expected: Arc<[SpiffeId]> = [server.id().clone()].into();
-    let (client, server) = tokio::join!(
-        connect(a, client, &expected, HOUR),
-        accept(b, server, HOUR)
-    );
-    [client.map(|s| s.certificates), server.map(|s| s.certificates)]
+    let (client, server) =
+        tokio::join!(connect(a, client, &expected, HOUR), accept(b, server, HOUR));
+    [
+        client.map(|s| s.certificates),
+        server.map(|s| s.certificates),
+    ]
 }
 
 fn revoked(result: &Result<PeerCertificates, TlsError>) -> Option<&str> {
@@ -115,7 +117,10 @@ fn revoked(result: &Result<PeerCertificates, TlsError>) -> Option<&str> {
 async fn a_revoked_leaf_is_refused_by_both_roles_and_its_siblings_are_not() {
     let root = root("root");
     let (one, two) = (root.intermediate("one", 2), root.intermediate("two", 3));
-    let (bad, sibling) = (one.svid(&root, "bad", 0x51), one.svid(&root, "sibling", 0x52));
+    let (bad, sibling) = (
+        one.svid(&root, "bad", 0x51),
+        one.svid(&root, "sibling", 0x52),
+    );
     let good = two.svid(&root, "good", 0x51);
     let (judge, count) = with(&good, &one.list(&[0x51], HOUR));
     let [refused, _] = handshake(&judge, &bad).await;
@@ -185,15 +190,24 @@ fn a_set_is_good_when_all_of_it_is_of_now_and_of_the_authority() {
     prove("").unwrap();
     prove(&(one.list(&[7], HOUR) + &root.list(&[], HOUR))).unwrap();
     let late = prove(&root.list(&[7], Duration::ZERO));
-    assert!(matches!(late, Err(RevocationError::Outdated { index: 0, .. })), "{late:?}");
+    assert!(
+        matches!(late, Err(RevocationError::Outdated { index: 0, .. })),
+        "{late:?}"
+    );
     let foreign = prove(&(root.list(&[], HOUR) + &other.list(&[7], HOUR)));
-    assert!(matches!(foreign, Err(RevocationError::Signer { index: 1 })), "{foreign:?}");
+    assert!(
+        matches!(foreign, Err(RevocationError::Signer { index: 1 })),
+        "{foreign:?}"
+    );
 }
 
 #[test]
 fn what_is_no_list_is_refused() {
     let list = root("root").list(&[7], HOUR);
-    assert!(matches!(Revocations::from_pem("no list"), Err(RevocationError::Empty)));
+    assert!(matches!(
+        Revocations::from_pem("no list"),
+        Err(RevocationError::Empty)
+    ));
     let cut = list.replacen("MI", "AA", 1);
     Revocations::from_pem(&cut).unwrap_err();
     let unended = &list[..list.len() / 2];

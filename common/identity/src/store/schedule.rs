@@ -321,7 +321,9 @@ pub(super) fn serve(
     };
     async move {
         if let Some(revoked) = authority.revocations().await {
-            shared.table().revoke(revoked, &shared.refused, Instant::now());
+            shared
+                .table()
+                .revoke(revoked, &shared.refused, Instant::now());
         }
         let mut running = FuturesUnordered::new();
         let mut look = interval(LOOK);

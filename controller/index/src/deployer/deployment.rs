@@ -29,11 +29,7 @@ pub(super) fn kind() -> Kind {
 }
 
 /// The document. The number of replicas is left to the user and to autoscalers.
-pub(super) fn document(
-    world: &World<'_>,
-    gateway: &GatewayFact<'_>,
-    control_plane: &str,
-) -> Value {
+pub(super) fn document(world: &World<'_>, gateway: &GatewayFact<'_>, control_plane: &str) -> Value {
     let names = Names::of(gateway).owned(gateway);
     let port =
         |name: &str, number: u16| json!({"name": name, "containerPort": number, "protocol": "TCP"});

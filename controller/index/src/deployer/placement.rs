@@ -1,8 +1,8 @@
 //! Pods of gateways where nobody schedules: one each, on the node with the fewest.
 //! A pod keeps its node while that exists; one that must be replaced stays until its successor is ready.
 
-use super::objects::{self, Names};
 use super::Placed;
+use super::objects::{self, Names};
 use crate::gateways::GatewayFact;
 use crate::gateways::naming::is_generated;
 use crate::out::Out;

@@ -284,6 +284,7 @@ proptest! {
             let output = index.apply(batch.iter().map(change).collect());
             let mut blank = Memory {
                 seen_waypoints: index.memory.seen_waypoints.clone(),
+                former_accounts: index.memory.former_accounts.clone(),
                 allocated: index.memory.allocated.clone(),
                 ..Memory::default()
             };

@@ -60,7 +60,7 @@ fn a_tag_that_moves_takes_its_objects_along_and_nothing_is_taken_away() {
     // What was written before stays: it is the other one's now.
     assert!(default.statuses.contains_key(&key));
     assert!(default.has(type_urls::AUTHORIZATION, "shop/everybodys"));
-    default.apply(&POLICIES.replace("everybodys", "mine").replace(": canary", ": default"));
+    default.apply(&POLICIES.replace("everybodys", "mine").replace("rev: canary", "rev: default"));
     // `default` means canary now.
     assert!(!default.has(type_urls::AUTHORIZATION, "shop/canarys"));
     default.apply(&tag("default", "default"));
@@ -79,7 +79,7 @@ spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{port: 80}]}
 apiVersion: v1
 kind: Pod
 metadata: {name: web, namespace: shop, labels: {app: web}}
-spec: {nodeName: n, containers: []}
+spec: {nodeName: node-1, containers: []}
 status: {phase: Running, podIPs: [{ip: 10.0.0.1}]}
 "#,
     );

@@ -82,7 +82,13 @@ async fn a_waypoint_takes_requests_to_names_below_a_wildcard_and_goes_where_they
     let many = http(&town, &["-n", "20", &url]).await?;
     ensure!(many.ok() == 20, "{many:?}");
     let served = [("reporter", "waypoint"), ("destination_service", WILD)];
-    ensure!(counted(&town, "istio_requests_total", &served).await? >= 21.0);
+    until("all counted by the waypoint", SOON, || async {
+        match counted(&town, "istio_requests_total", &served).await {
+            Ok(count) if count >= 21.0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
     let resolved = [("result", "resolved")];
     ensure!(counted(&town, "ambit_dynamic_dns_lookups_total", &resolved).await? >= 1.0);
 
