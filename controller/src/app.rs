@@ -16,6 +16,7 @@ use crate::serve::tokens::{Reviews, Tokens};
 use crate::serve::webhook::Webhook;
 use crate::serve::xds::XdsAuthorizer;
 use crate::serve::{Authority, http};
+use crate::signing::Signer;
 use crate::watch::IndexTask;
 use crate::write::{ClusterWrites, DirectoryWrites, Executor};
 use ambit_ca::auth::Authenticator;
@@ -24,7 +25,7 @@ use ambit_index::Index;
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::tasks::{End, Ended, TaskGroup};
 use ambit_runtime::{admin, drain};
-use ambit_source::kubernetes::{self, Kinds};
+use ambit_source::kubernetes::{self, Client, Kinds};
 use ambit_source::{Watch, Writer};
 use ambit_xds::ResourceSet;
 use anyhow::{Context, bail};
@@ -315,6 +316,41 @@ async fn api_server(
     .await?;
     let (writes, writing) =
         ClusterWrites::new(client.clone(), leads.clone(), around.metrics.clone());
+    tasks.spawn("leader", candidate.run(around.drain.clone()));
+    tasks.spawn("authority", keeper.run(around.drain.clone()));
+    tasks.spawn("writes", writing.run(around.drain.clone()));
+    keep(around, cluster, (&client, &signer, leads), tasks);
+    let authority = Arc::new(Authority {
+        signer,
+        tokens: Tokens::Reviews(Box::new(Reviews::new(
+            client.clone(),
+            around.metrics.cluster.clone(),
+        ))),
+        rules: rules(config),
+    });
+    let names = tls::names(&config.namespace, &config.mesh);
+    let webhook = TlsPort::bind(cluster.webhook_addr, authority.clone(), names).await?;
+    let webhook_addr = Some(webhook.local_addr());
+    tasks.spawn("webhook", webhook.serve_http(Webhook, around.drain.clone()));
+    Ok(Opened {
+        authority,
+        source: kubernetes::watch(
+            client,
+            Kinds::MeshAndOverlays(config.mesh.root_namespace.clone()),
+        ),
+        executor: Executor::Cluster(writes),
+        webhook_addr,
+    })
+}
+
+/// Starts what keeps objects of the cluster as they should be.
+fn keep(
+    around: &Around<'_>,
+    cluster: &ClusterConfig,
+    (client, signer, leads): (&Client, &Signer, watch::Receiver<bool>),
+    tasks: &mut TaskGroup,
+) {
+    let config = around.config;
     let carrying = |carried| Roots {
         carried,
         client: client.clone(),
@@ -340,9 +376,6 @@ async fn api_server(
         leads,
         holds_default: around.holds_default.clone(),
     };
-    tasks.spawn("leader", candidate.run(around.drain.clone()));
-    tasks.spawn("authority", keeper.run(around.drain.clone()));
-    tasks.spawn("writes", writing.run(around.drain.clone()));
     tasks.spawn("roots", roots.run(around.drain.clone()));
     tasks.spawn("revoked", revoked.run(around.drain.clone()));
     if let Some(bundle) = bundle {
@@ -350,27 +383,6 @@ async fn api_server(
     }
     tasks.spawn("registration", registration.run(around.drain.clone()));
     tasks.spawn("classes", classes.run(around.drain.clone()));
-    let authority = Arc::new(Authority {
-        signer,
-        tokens: Tokens::Reviews(Box::new(Reviews::new(
-            client.clone(),
-            around.metrics.cluster.clone(),
-        ))),
-        rules: rules(config),
-    });
-    let names = tls::names(&config.namespace, &config.mesh);
-    let webhook = TlsPort::bind(cluster.webhook_addr, authority.clone(), names).await?;
-    let webhook_addr = Some(webhook.local_addr());
-    tasks.spawn("webhook", webhook.serve_http(Webhook, around.drain.clone()));
-    Ok(Opened {
-        authority,
-        source: kubernetes::watch(
-            client,
-            Kinds::MeshAndOverlays(config.mesh.root_namespace.clone()),
-        ),
-        executor: Executor::Cluster(writes),
-        webhook_addr,
-    })
 }
 
 /// Waits for the first batch; `false` when the drain comes before it.

@@ -7,9 +7,9 @@ mod tests;
 
 use crate::limits::Limits;
 use ambit_api::ports;
+use ambit_identity::Compliance;
 use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
 use ambit_net::socket::any_address;
-use ambit_identity::Compliance;
 use ambit_runtime::drain;
 use ambit_runtime::env::{Env, Mistakes, Reader};
 use ambit_telemetry::logging::Format;

@@ -12,8 +12,8 @@ pub use endpoint::{ControlEndpoint, RootCertificate, Token};
 pub use unheeded::Unheeded;
 
 use ambit_hbone::io::Settings;
-use ambit_net::socket::{Keepalive, any_address};
 use ambit_identity::Compliance;
+use ambit_net::socket::{Keepalive, any_address};
 use ambit_runtime::drain;
 use ambit_runtime::env::{Env, Mistakes, Reader};
 use ambit_telemetry::logging::Format;

@@ -64,7 +64,9 @@ impl Args {
     /// Empty for the default one.
     fn revision(&self) -> &str {
         let given = self.revision.as_deref();
-        given.filter(|name| *name != DEFAULT_REVISION).unwrap_or_default()
+        given
+            .filter(|name| *name != DEFAULT_REVISION)
+            .unwrap_or_default()
     }
 }
 
@@ -75,11 +77,13 @@ impl Args {
 pub(crate) async fn run(args: &Args, place: &Place) -> Result<Verdict> {
     let cluster = place.cluster.connect().await?;
     let namespace = place.namespace.as_str();
-    let record = rollout::read(&cluster, namespace, args.revision()).await?.with_context(|| {
-        format!(
-            "there is no installation of this command in {namespace}; `ambit install` makes one"
-        )
-    })?;
+    let record = rollout::read(&cluster, namespace, args.revision())
+        .await?
+        .with_context(|| {
+            format!(
+                "there is no installation of this command in {namespace}; `ambit install` makes one"
+            )
+        })?;
     if args.rollback {
         return finish::rollback(args, &cluster, namespace, &record).await;
     }

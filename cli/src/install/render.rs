@@ -239,7 +239,11 @@ mod tests {
             assert!(other.contains("-canary"), "{other}");
         }
         assert_eq!(names(&["revision=default"]), default);
-        let all = render(&Bundle::embedded(), &settings("default", &["revision=canary"])).unwrap();
+        let all = render(
+            &Bundle::embedded(),
+            &settings("default", &["revision=canary"]),
+        )
+        .unwrap();
         let text = format!("{all:?}");
         assert!(text.contains("https://istiod-canary.istio-system.svc:15012"));
         assert!(!text.contains("${"), "no mark is left");

@@ -133,8 +133,8 @@ fn is_ours(live: &Value) -> bool {
     let owned = meta["ownerReferences"]
         .as_array()
         .is_some_and(|owners| !owners.is_empty());
-    let kept =
-        KEPT.contains(&live["kind"].as_str().unwrap_or_default()) || meta["name"].as_str().and_then(revision_of).is_some();
+    let kept = KEPT.contains(&live["kind"].as_str().unwrap_or_default())
+        || meta["name"].as_str().and_then(revision_of).is_some();
     applied
         && !owned
         && !kept

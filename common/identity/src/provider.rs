@@ -18,7 +18,9 @@ pub enum Compliance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownCompliance {
     /// `fips-140-2` and its kin.
-    #[error("this build has no cryptography that is validated for FIPS 140; use pqc or leave it unset")]
+    #[error(
+        "this build has no cryptography that is validated for FIPS 140; use pqc or leave it unset"
+    )]
     Fips,
     /// Anything else.
     #[error("no such policy; use pqc or leave it unset")]

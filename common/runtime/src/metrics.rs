@@ -36,8 +36,7 @@ impl std::fmt::Debug for Counted {
 
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let metric =
-            encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
+        let metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
         ConstCounter::new((self.read)()).encode(metric)
     }
 }

@@ -424,12 +424,10 @@ fn grpc_routes() {
 
 #[test]
 fn labels_and_annotations_that_nothing_acts_on_are_told() {
-    for (object, expected) in [
-        (
-            "{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {istio.io/reroute-virtual-interfaces: \"tap0, a/b\"}}}",
-            "~metadata.annotations.istio.io/reroute-virtual-interfaces: \"a/b\" is no name of an interface, and has no effect [IST0106]",
-        ),
-    ] {
+    for (object, expected) in [(
+        "{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {istio.io/reroute-virtual-interfaces: \"tap0, a/b\"}}}",
+        "~metadata.annotations.istio.io/reroute-virtual-interfaces: \"a/b\" is no name of an interface, and has no effect [IST0106]",
+    )] {
         assert_eq!(findings(object), [expected]);
     }
     for fine in [

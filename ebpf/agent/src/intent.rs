@@ -122,7 +122,10 @@ pub fn intent(
     }
     // A gateway's own pod. One that somebody else runs is an application like any other.
     let is_gateway = [labels::GATEWAY_NAME, labels::MANAGED];
-    if is_gateway.iter().all(|label| pod.labels.contains_key(*label)) {
+    if is_gateway
+        .iter()
+        .all(|label| pod.labels.contains_key(*label))
+    {
         return stay(Reason::Gateway);
     }
     match pod.labels.get(labels::DATAPLANE_MODE).map(String::as_str) {
@@ -265,7 +268,10 @@ mod tests {
             ("gateway.networking.k8s.io/gateway-name", "waypoint"),
             ("gateway.istio.io/managed", "istio.io-mesh-controller"),
         ]);
-        let foreign = [ambient[0], ("gateway.networking.k8s.io/gateway-name", "edge")];
+        let foreign = [
+            ambient[0],
+            ("gateway.networking.k8s.io/gateway-name", "edge"),
+        ];
         let captured = intent(&pod(&foreign), None, &[]);
         assert!(matches!(captured, Intent::Enroll(_)), "{captured:?}");
         for (pod, excluded, reason) in [

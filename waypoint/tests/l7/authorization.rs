@@ -284,13 +284,18 @@ fn connections_of_bytes_are_asked_too_and_by_their_server_name() {
 }
 
 /// What the client in these tests proves to be.
-const TRUE: &str = "By=spiffe://cluster.local/ns/shop/sa/waypoint;URI=spiffe://cluster.local/ns/shop/sa/client";
+const TRUE: &str =
+    "By=spiffe://cluster.local/ns/shop/sa/waypoint;URI=spiffe://cluster.local/ns/shop/sa/client";
 
 #[test]
 fn policies_and_routes_see_who_called_and_applications_only_if_they_are_told() {
     local(|| async {
         let name = "x-forwarded-client-cert";
-        let allow = policy("known", Action::Allow, vec![test(Attribute::Header, name, &[TRUE])]);
+        let allow = policy(
+            "known",
+            Action::Allow,
+            vec![test(Attribute::Header, name, &[TRUE])],
+        );
         let (mut mesh, v1) = guarded(vec![allow]).await;
         let mut client = mesh.client().await.http1().await;
         let forged = "URI=spiffe://cluster.local/ns/shop/sa/admin";

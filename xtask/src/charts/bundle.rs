@@ -28,7 +28,8 @@ pub(super) fn generate(helm: &Helm, plan: &Plan) -> Result<Files> {
         let mut marks = plan.marks(chart);
         let plain = helm.objects(&request(chart, NAMESPACE, &nothing()))?;
         let mut render = |marks: &Value| -> Result<Value> {
-            let mut objects = Value::from(helm.objects(&request(chart, NAMESPACE_STAND_IN, marks))?);
+            let mut objects =
+                Value::from(helm.objects(&request(chart, NAMESPACE_STAND_IN, marks))?);
             rename(&mut objects);
             let marked = objects.as_array().map_or(0, Vec::len);
             ensure!(

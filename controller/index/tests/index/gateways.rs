@@ -198,7 +198,12 @@ fn routers_clusters_and_endpoints_are_for_that_gateway_only() {
         (1, 1),
         "sniffed"
     );
-    assert!(mesh.index.gateway_accounts().iter().eq(["default/waypoint"]));
+    assert!(
+        mesh.index
+            .gateway_accounts()
+            .iter()
+            .eq(["default/waypoint"])
+    );
     assert!(
         mesh.names(ROUTER)
             .iter()
@@ -419,4 +424,31 @@ fn a_canary_takes_its_part_of_a_service_and_a_wrong_one_nothing() {
     }
     mesh.apply(&with("second", "100"));
     assert_eq!(shares(&mesh), parts(0, 100));
+}
+
+#[test]
+fn without_a_cluster_a_former_account_is_served_while_its_process_may_end() {
+    let mut mesh = ready();
+    let gateway = include_str!("../fixtures/waypoint.yaml")
+        .split("---")
+        .nth(1);
+    let annotated = "namespace: default, annotations: {gateway.istio.io/service-account: runner}";
+    mesh.apply(&gateway.unwrap().replace("namespace: default", annotated));
+    let is_new = |mesh: &Mesh, key: &ObjectKey| {
+        key.kind == Kind::Pod && mesh.generated[key]["spec"]["serviceAccountName"] == "runner"
+    };
+    let new = mesh.generated.keys().find(|key| is_new(&mesh, key));
+    let new = new.unwrap().name.clone();
+    mesh.pod_runs(&new, "10.244.1.97");
+    let pods: Vec<_> = mesh.generated.keys().collect();
+    let pods: Vec<_> = pods.iter().filter(|k| k.kind == Kind::Pod).collect();
+    assert!(
+        pods.len() == 1 && is_new(&mesh, pods[0]),
+        "the old one is gone"
+    );
+    let both = ["default/runner", "default/waypoint"];
+    assert!(mesh.index.gateway_accounts().iter().eq(both));
+    let audience = Audience::Gateways(both.map(str::to_owned).into());
+    let router = "default/waypoint/default/reviews.default.svc.cluster.local/9080";
+    assert_eq!(mesh.audience(ROUTER, router), audience);
 }

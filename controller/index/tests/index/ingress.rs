@@ -75,7 +75,12 @@ fn an_ingress_gateway_is_named_after_its_class_and_serves_its_http_listeners() {
     assert_eq!(mesh.gateway("default/front").ports, [80]);
     let gateways = Audience::Gateways(["default/front-istio".to_owned()].into());
     assert_eq!(mesh.audience(GATEWAY, "default/front"), gateways);
-    assert!(mesh.index.gateway_accounts().iter().eq(["default/front-istio"]));
+    assert!(
+        mesh.index
+            .gateway_accounts()
+            .iter()
+            .eq(["default/front-istio"])
+    );
     // Nothing is attached: both hosts are 404.
     let names = [
         "default/front/listener/*.shop.example/80",
@@ -320,7 +325,10 @@ fn through_two_waypoints_each_gets_its_part_whatever_its_number_of_pods() {
     };
     let part = |name: &str, weight: u32| (name.to_owned(), weight);
     mesh.apply(&asks("25"));
-    assert_eq!(parts(&mesh), [part("second", 25), part("waypoint", 75)].into());
+    assert_eq!(
+        parts(&mesh),
+        [part("second", 25), part("waypoint", 75)].into()
+    );
     let balancer = mesh.cluster(through).load_balancer();
     assert_eq!(balancer, ambit_api::route::LoadBalancer::RoundRobin);
     for (name, ready) in [("waypoint-more", "True"), ("waypoint-late", "False")] {
@@ -331,7 +339,10 @@ fn through_two_waypoints_each_gets_its_part_whatever_its_number_of_pods() {
             name.len()
         ));
     }
-    assert_eq!(parts(&mesh), [part("second", 50), part("waypoint", 150)].into());
+    assert_eq!(
+        parts(&mesh),
+        [part("second", 50), part("waypoint", 150)].into()
+    );
     mesh.apply(&asks("0"));
     assert_eq!(parts(&mesh), [part("waypoint", 2)].into());
     mesh.apply(&asks("100"));

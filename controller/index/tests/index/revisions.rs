@@ -60,7 +60,11 @@ fn a_tag_that_moves_takes_its_objects_along_and_nothing_is_taken_away() {
     // What was written before stays: it is the other one's now.
     assert!(default.statuses.contains_key(&key));
     assert!(default.has(type_urls::AUTHORIZATION, "shop/everybodys"));
-    default.apply(&POLICIES.replace("everybodys", "mine").replace("rev: canary", "rev: default"));
+    default.apply(
+        &POLICIES
+            .replace("everybodys", "mine")
+            .replace("rev: canary", "rev: default"),
+    );
     // `default` means canary now.
     assert!(!default.has(type_urls::AUTHORIZATION, "shop/canarys"));
     default.apply(&tag("default", "default"));
@@ -83,7 +87,10 @@ spec: {nodeName: node-1, containers: []}
 status: {phase: Running, podIPs: [{ip: 10.0.0.1}]}
 "#,
     );
-    assert_eq!(mesh.aliases("shop/web.shop.svc.cluster.local"), ["/10.96.0.1"]);
+    assert_eq!(
+        mesh.aliases("shop/web.shop.svc.cluster.local"),
+        ["/10.96.0.1"]
+    );
     for network in ["east", "west"] {
         mesh.apply(&format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: istio-system, \

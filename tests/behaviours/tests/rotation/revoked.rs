@@ -2,9 +2,7 @@
 //! ends; everybody else goes on, and the mesh's own certificates are renewed.
 
 use super::*;
-use rcgen::{
-    CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber,
-};
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt as _;
 
@@ -100,7 +98,10 @@ async fn whose_certificate_is_revoked_is_refused_and_nobody_else() -> Result<()>
     refuses_more_than(&town, 0.0).await?;
     attacker::closed(open).await?;
     let before = refused(&town).await?;
-    attacker.clone().says_within(stolen, TUNNEL.to_vec()).await?;
+    attacker
+        .clone()
+        .says_within(stolen, TUNNEL.to_vec())
+        .await?;
     refuses_more_than(&town, before).await?;
     let log = town.lab.log(DaemonKind::Ztunnel(node(2)));
     ensure!(
@@ -112,7 +113,10 @@ async fn whose_certificate_is_revoked_is_refused_and_nobody_else() -> Result<()>
         steady.completed == 5 && steady.errors.is_empty() && steady.messages > 0,
         "others go on: {steady:?}"
     );
-    ensure!(town.connections(20).await?.completed == 20, "others connect");
+    ensure!(
+        town.connections(20).await?.completed == 20,
+        "others connect"
+    );
 
     // The authority: all its leaves with it; the mesh has others at once.
     let second = Plugged::below(first.root.clone(), first.root_key.clone(), SECOND)?;
