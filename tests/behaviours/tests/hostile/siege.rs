@@ -36,6 +36,10 @@ pub(crate) struct Siege {
 }
 
 /// Fifty connections talk; `None` where labs cannot be made.
+#[allow(
+    clippy::print_stderr,
+    reason = "logs of a lab that failed, beside the reason, which stays short"
+)]
 pub(crate) async fn siege() -> Result<Option<Siege>> {
     let Some(town) = town().await? else {
         return Ok(None);
