@@ -38,6 +38,8 @@ pub const REROUTE_VIRTUAL_INTERFACES: &str = "istio.io/reroute-virtual-interface
 pub const BYPASS_INBOUND_CAPTURE: &str = "ambient.istio.io/bypass-inbound-capture";
 /// Pod label: `http` means the pod terminates HBONE itself.
 pub const TUNNEL: &str = "networking.istio.io/tunnel";
+/// Service annotation: namespaces, separated by commas, from which routes may lead to it; `.` is its own.
+pub const EXPORT_TO: &str = "networking.istio.io/exportTo";
 /// Which control plane acts on an object, a Gateway or the Gateways of a namespace: a revision or a tag.
 pub const REVISION: &str = "istio.io/rev";
 /// Service of the system namespace: another name of the revision in its [`REVISION`].

@@ -5,8 +5,11 @@
 //! which services routes were compiled from.
 
 use crate::config::MeshConfig;
+use crate::selector::label;
 use crate::services::{Origin, ServiceFact};
 use crate::world::Name;
+use ambit_api::labels;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +54,9 @@ impl<'t, 'a> Hosts<'t, 'a> {
     pub(crate) fn service(&self, host: &str, namespace: &str) -> Option<&'t ServiceFact<'a>> {
         let full = full_name(self.config, host, namespace);
         let seen = |s: &&&ServiceFact<'_>| match s.origin {
-            Origin::Service(_) => true,
+            Origin::Service(service) => {
+                visible(&exported(&service.metadata), s.namespace, namespace)
+            }
             Origin::Entry(entry) => visible(&entry.spec.export_to, s.namespace, namespace),
         };
         let best = self.ask(full.to_ascii_lowercase()).iter().filter(seen);
@@ -124,6 +129,16 @@ pub(crate) fn fit(host: &str, hostname: &str) -> Option<usize> {
             (hostname.len() > suffix.len() && hostname.ends_with(suffix)).then_some(suffix.len())
         }
     }
+}
+
+/// Namespaces that routes may lead to a Service from (annotation `networking.istio.io/exportTo`).
+fn exported(metadata: &ObjectMeta) -> Vec<String> {
+    let annotation = label(metadata.annotations.as_ref(), labels::EXPORT_TO);
+    let names = annotation.unwrap_or_default().split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether `exportTo` of an object in `own` lets `client` see it.

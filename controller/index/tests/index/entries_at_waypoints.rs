@@ -1,6 +1,6 @@
 use crate::mesh::Mesh;
 use crate::service_entries::{condition, document};
-use ambit_api::type_urls::ROUTER;
+use ambit_api::type_urls::{CLUSTER, ROUTER};
 use ambit_api::workload::load_balancing::Mode;
 use ambit_crds::{Kind, ObjectKey};
 
@@ -65,6 +65,30 @@ fn a_virtual_service_leads_to_the_entry_its_namespace_means() {
         text.contains("ns/y.org/80") && !text.contains("far/"),
         "{text}"
     );
+}
+
+#[test]
+fn a_service_that_is_not_exported_is_no_destination_abroad() {
+    let vs = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: v, namespace: ns},
+        spec: {hosts: [x.org], http: [{route: [{destination: {host: b.far.svc.cluster.local}}]}]}}";
+    let plain = WAYPOINT.replace("kind: HTTPRoute", "kind: TCPRoute");
+    for (export, seen) in [
+        ("", true),
+        ("'*'", true),
+        ("'other, ns'", true),
+        ("'.'", false),
+        ("other", false),
+        ("'~'", false),
+    ] {
+        let service = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: b, namespace: far, annotations: {{
+              networking.istio.io/exportTo: {export}}}}}, spec: {{clusterIP: None, ports: [{{port: 80}}]}}}}"
+        );
+        let service = service.replace("exportTo: }", "exportTo: ''}");
+        let mesh = Mesh::new(&format!("{plain}\n---\n{vs}\n---\n{service}"));
+        let cluster = "far/b.far.svc.cluster.local/80";
+        assert_eq!(mesh.has(CLUSTER, cluster), seen, "{export}");
+    }
 }
 
 #[test]
