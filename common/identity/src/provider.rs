@@ -49,13 +49,18 @@ impl Compliance {
         }
     }
 
-    /// Makes it the policy of every handshake of this process. To be called once, before the first.
+    /// Makes it the policy of every handshake of this process, those of libraries included. To be called once, before
+    /// the first.
     ///
     /// # Panics
     /// If another policy is in force already: handshakes may have been made by it.
     pub fn enforce(self) {
         let in_force = *CHOSEN.get_or_init(|| self);
         assert_eq!(in_force, self, "one policy for the life of a process");
+        if self == Self::PostQuantum {
+            // Whoever asks rustls for its default has to have this one; a second call finds it there.
+            let _ = CryptoProvider::clone(provider()).install_default();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 #[path = "connections/virtual_machine.rs"]
 mod virtual_machine;
 
-use ambit_behaviours::town::{ECHO, OUTSIDE, SOON, TOWN, node, town};
+use ambit_behaviours::town::{ECHO, OUTSIDE, SOON, TOWN, node, town, town_set};
 use ambit_harness::until;
 use anyhow::{Result, ensure};
 
@@ -149,6 +149,17 @@ async fn a_denied_client_is_refused_and_the_log_says_by_which_rule() -> Result<(
     .await?;
     town.lab.remove("no-client")?;
     town.works("echo").await?;
+    town.lab.down().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_controller_that_takes_post_quantum_handshakes_alone_the_mesh_works() -> Result<()> {
+    let Some(town) = town_set(&[("COMPLIANCE_POLICY", "pqc")]).await? else {
+        return Ok(());
+    };
+    let summary = town.connections(5).await?;
+    ensure!(summary.completed == 5, "{summary:?}");
     town.lab.down().await;
     Ok(())
 }
