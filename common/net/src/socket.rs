@@ -8,7 +8,7 @@ mod dial;
 mod listen;
 mod pktinfo;
 
-pub use dial::{DialError, DialSpec, Unconnected};
+pub use dial::{DialError, DialSpec};
 pub use listen::{ListenError, ListenSpec};
 pub use pktinfo::{Datagram, recv_datagram, send_datagram};
 

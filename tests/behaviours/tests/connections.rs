@@ -1,5 +1,7 @@
 //! What applications see of a captured connection.
 
+#[path = "connections/client_ports.rs"]
+mod client_ports;
 #[path = "connections/virtual_machine.rs"]
 mod virtual_machine;
 

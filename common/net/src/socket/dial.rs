@@ -1,5 +1,7 @@
 //! Dialling: a socket prepared in a namespace, then connected on the caller's runtime.
 
+mod foreign;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -17,7 +19,8 @@ pub struct DialSpec<'a> {
     pub netns: Option<&'a Netns>,
     /// Destination.
     pub to: SocketAddr,
-    /// Source address, which need not be ours (`IP_TRANSPARENT`, `IP_FREEBIND`); the port is the kernel's.
+    /// Source address, which need not be ours (`IP_TRANSPARENT`, `IP_FREEBIND`); the port is one that its owner,
+    /// if it dials the same destination, hardly has.
     pub from: Option<IpAddr>,
     /// `SO_MARK`.
     pub mark: Option<u32>,
@@ -79,9 +82,8 @@ impl DialError {
     }
 }
 
-/// A prepared socket. Made apart from connecting, so that sockets of one pod can be made ahead.
-#[derive(Debug)]
-pub struct Unconnected(Socket);
+/// A prepared socket.
+struct Unconnected(Socket);
 
 impl<'a> DialSpec<'a> {
     /// A plain dial from the thread's own namespace: no mark, no keep-alive.
@@ -109,15 +111,22 @@ impl<'a> DialSpec<'a> {
     /// # Errors
     /// See [`DialError`].
     pub async fn dial(&self) -> Result<TcpStream, DialError> {
-        let socket = self.prepare()?;
-        self.connect(socket).await
+        if self.from.is_some() {
+            return foreign::dial(self, foreign::port).await;
+        }
+        self.connect(self.prepare_from(0)?, self.timeout).await
     }
 
-    /// Makes the socket with all options set and its source bound.
+    /// Makes the socket with all options set, for a look at whether that is allowed.
     ///
     /// # Errors
     /// [`DialError::Socket`].
-    pub fn prepare(&self) -> Result<Unconnected, DialError> {
+    pub fn prepare(&self) -> Result<(), DialError> {
+        self.prepare_from(0).map(drop)
+    }
+
+    /// Makes the socket with all options set and its source bound; port 0 leaves the choice to connect(2).
+    fn prepare_from(&self, port: u16) -> Result<Unconnected, DialError> {
         let made = inside(self.netns, || {
             at(
                 Step::Create,
@@ -128,18 +137,14 @@ impl<'a> DialSpec<'a> {
                 ),
             )
         });
-        made.and_then(|socket| self.configure(socket))
+        made.and_then(|socket| self.configure(socket, port))
             .map(Unconnected)
             .map_err(|failed| self.failed(failed))
     }
 
-    /// Connects a prepared socket.
-    ///
-    /// # Errors
-    /// See [`DialError`].
-    pub async fn connect(&self, socket: Unconnected) -> Result<TcpStream, DialError> {
+    async fn connect(&self, socket: Unconnected, within: Duration) -> Result<TcpStream, DialError> {
         let socket = TcpSocket::from_std_stream(socket.0.into());
-        match tokio::time::timeout(self.timeout, socket.connect(self.to)).await {
+        match tokio::time::timeout(within, socket.connect(self.to)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(source)) => Err(DialError::Connect {
                 to: self.to,
@@ -147,13 +152,13 @@ impl<'a> DialSpec<'a> {
             }),
             Err(_) => Err(DialError::Timeout {
                 to: self.to,
-                after: self.timeout,
+                after: within,
             }),
         }
     }
 
     /// A socket keeps the namespace it was made in, so all of this runs outside.
-    fn configure(&self, socket: Socket) -> Result<Socket, (Step, io::Error)> {
+    fn configure(&self, socket: Socket, port: u16) -> Result<Socket, (Step, io::Error)> {
         at(Step::Option, socket.set_tcp_nodelay(true))?;
         if let Some(keepalive) = self.keepalive {
             at(Step::Option, keepalive.apply(&socket))?;
@@ -179,17 +184,8 @@ impl<'a> DialSpec<'a> {
                     socket.set_freebind_v6(true)
                 },
             )?;
-            // The port is then chosen at connect, per destination: many more connections fit.
-            at(
-                Step::Option,
-                nix::sys::socket::setsockopt(
-                    &socket,
-                    nix::sys::socket::sockopt::IpBindAddressNoPort,
-                    &true,
-                )
-                .map_err(Into::into),
-            )?;
-            at(Step::Bind, socket.bind(&SocketAddr::new(from, 0).into()))?;
+            at(Step::Option, leave_room(&socket, port))?;
+            at(Step::Bind, socket.bind(&SocketAddr::new(from, port).into()))?;
         }
         Ok(socket)
     }
@@ -201,4 +197,13 @@ impl<'a> DialSpec<'a> {
             source,
         }
     }
+}
+
+/// One port serves several destinations: a given one is shared, another is chosen at connect, per destination.
+fn leave_room(socket: &Socket, port: u16) -> io::Result<()> {
+    if port != 0 {
+        return socket.set_reuse_address(true);
+    }
+    let late = nix::sys::socket::sockopt::IpBindAddressNoPort;
+    Ok(nix::sys::socket::setsockopt(socket, late, &true)?)
 }

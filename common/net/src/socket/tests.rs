@@ -60,12 +60,9 @@ async fn the_socket_belongs_to_the_namespace_it_was_made_in() {
     assert_eq!(&got, b"hi");
 }
 
-/// The recipe for reaching an application from its client's own address.
-#[tokio::test]
-async fn a_foreign_source_address_reaches_the_application() {
-    let Some(ns) = loopback_ns().await else {
-        return;
-    };
+/// A namespace in which an application is reached from its client's own address.
+pub(super) async fn app_ns() -> Option<Netns> {
+    let ns = loopback_ns().await?;
     let netlink = Netlink::open(&ns).unwrap();
     let rule = Rule {
         family: Family::V4,
@@ -76,27 +73,38 @@ async fn a_foreign_source_address_reaches_the_application() {
         to: Target::Table(101),
     };
     netlink.add_rule(&rule).await.unwrap();
-    netlink
-        .set_default_route(&LocalRoute::Loop {
-            family: Family::V4,
-            table: 101,
-            source: None,
-        })
-        .await
-        .unwrap();
+    let route = LocalRoute::Loop {
+        family: Family::V4,
+        table: 101,
+        source: None,
+    };
+    netlink.set_default_route(&route).await.unwrap();
     let sysctls = SysctlRoot::default();
     sysctls.write(&ns, Sysctl::TcpFwmarkAccept, 1).unwrap();
     sysctls.write(&ns, Sysctl::FwmarkReflect4, 1).unwrap();
+    Some(ns)
+}
 
+/// The recipe for it.
+pub(super) fn to_app(ns: &Netns, port: u16, client: IpAddr) -> DialSpec<'_> {
+    let mut spec = DialSpec::new((Ipv4Addr::LOCALHOST, port).into(), SECOND).within(ns);
+    spec.from = Some(client);
+    spec.mark = Some(0x112);
+    spec.bind_device = Some("lo");
+    spec
+}
+
+#[tokio::test]
+async fn a_foreign_source_address_reaches_the_application() {
+    let Some(ns) = app_ns().await else {
+        return;
+    };
     let listener = ListenSpec::new((Ipv4Addr::UNSPECIFIED, 8080).into())
         .tcp(Some(&ns))
         .unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let client: IpAddr = "192.0.2.77".parse().unwrap();
-    let mut spec = DialSpec::new((Ipv4Addr::LOCALHOST, 8080).into(), SECOND).within(&ns);
-    spec.from = Some(client);
-    spec.mark = Some(0x112);
-    spec.bind_device = Some("lo");
+    let mut spec = to_app(&ns, 8080, client);
     spec.keepalive = Some(Keepalive::default());
     let dialled = spec.dial().await.unwrap();
     let (_, peer) = listener.accept().await.unwrap();
