@@ -133,6 +133,7 @@ async fn serve(config: Config, sink: Sink, levels: Levels) -> Result<(), StartEr
         secrets: secrets.clone(),
         series: metrics.worker(),
         access_log: access_log.clone(),
+        leaving: ordered.clone(),
         drain: trigger.watch(),
         any: config.listen.hbone.ip(),
         listening: listening.clone(),

@@ -36,6 +36,8 @@ pub struct Parts {
     pub series: Series,
     /// Access lines.
     pub access_log: AccessLog,
+    /// The order to stop: others are learning that we go.
+    pub leaving: drain::Watch,
     /// Tells when to stop.
     pub drain: drain::Watch,
     /// Address that plaintext listeners bind.
@@ -56,6 +58,7 @@ pub(crate) struct Worker {
     pub(crate) secrets: SecretStore,
     pub(crate) series: Series,
     pub(crate) access_log: AccessLog,
+    pub(crate) leaving: drain::Watch,
     pub(crate) drain: drain::Watch,
     pub(crate) arrivals: Arrivals,
     pub(crate) upstreams: Rc<Upstreams>,
@@ -72,6 +75,7 @@ impl Worker {
             secrets: parts.secrets,
             series: parts.series,
             access_log: parts.access_log,
+            leaving: parts.leaving,
             drain: parts.drain,
             arrivals: parts.arrivals,
         })

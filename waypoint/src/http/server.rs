@@ -22,14 +22,15 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Receive windows of HTTP/2.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Who asks nothing for so long while we drain is not about to ask.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(15);
+/// What a last answer may take.
+const MARGIN: Duration = Duration::from_secs(2);
 /// How long a client may take to read that it was too slow.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const TOO_SLOW: &[u8] =
@@ -60,7 +61,7 @@ pub(crate) async fn http1<I: ClientIn, O: ClientOut>(
         let serving = serving.clone();
         Box::pin(async move {
             let mut response = exchange::run(serving.clone(), asked, request).await?;
-            if serving.worker.drain.begun().is_some()
+            if serving.worker.leaving.begun().is_some()
                 && response.status() != StatusCode::SWITCHING_PROTOCOLS
             {
                 let headers = response.headers_mut();
@@ -109,13 +110,16 @@ pub(crate) async fn http1<I: ClientIn, O: ClientOut>(
     shut(parts.io).await;
 }
 
-/// Resolves during a drain once nothing was asked on the connection for a while. A client that is about
-/// to ask hears with the answer that the connection ends; closed at once, it could not know whether its
-/// request was taken.
+/// Resolves during a drain once nothing was asked on the connection for long, or little time is left. A client
+/// that is about to ask hears with the answer that the connection ends; closed at once, it could not know
+/// whether its request was taken.
 async fn abandoned(mut drain: drain::Watch, watch: &Watch) {
     let deadline = drain.signalled().await.deadline;
-    let left = deadline.saturating_duration_since(Instant::now());
-    watch.quiet(QUIET.min(left / 2)).await;
+    let last = deadline.checked_sub(MARGIN).unwrap_or(deadline);
+    tokio::select! {
+        () = watch.quiet(QUIET) => {}
+        () = tokio::time::sleep_until(last) => {}
+    }
 }
 
 /// Serves HTTP/2.

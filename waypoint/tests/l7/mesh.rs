@@ -139,6 +139,7 @@ impl Mesh {
             secrets,
             series: metrics.worker(),
             access_log: AccessLog::new(Format::Plain, sink),
+            leaving: watch.clone(),
             drain: watch,
             any: Ipv4Addr::LOCALHOST.into(),
             arrivals: ambit_waypoint::leaving::Arrivals::default(),
