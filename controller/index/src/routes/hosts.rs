@@ -9,7 +9,7 @@ use crate::selector::label;
 use crate::services::{Origin, ServiceFact};
 use crate::world::Name;
 use ambit_api::labels;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,12 +53,7 @@ impl<'t, 'a> Hosts<'t, 'a> {
     /// The service that a host of an object in `namespace` means.
     pub(crate) fn service(&self, host: &str, namespace: &str) -> Option<&'t ServiceFact<'a>> {
         let full = full_name(self.config, host, namespace);
-        let seen = |s: &&&ServiceFact<'_>| match s.origin {
-            Origin::Service(service) => {
-                visible(&exported(&service.metadata), s.namespace, namespace)
-            }
-            Origin::Entry(entry) => visible(&entry.spec.export_to, s.namespace, namespace),
-        };
+        let seen = |s: &&&ServiceFact<'_>| visible(&exported(s), s.namespace, namespace);
         let best = self.ask(full.to_ascii_lowercase()).iter().filter(seen);
         best.min_by_key(|s| (s.namespace != namespace, !s.canonical, s.namespace))
             .copied()
@@ -131,9 +126,14 @@ pub(crate) fn fit(host: &str, hostname: &str) -> Option<usize> {
     }
 }
 
-/// Namespaces that routes may lead to a Service from (annotation `networking.istio.io/exportTo`).
-fn exported(metadata: &ObjectMeta) -> Vec<String> {
-    let annotation = label(metadata.annotations.as_ref(), labels::EXPORT_TO);
+/// Namespaces that routes may lead to a service from: `spec.exportTo`, of a Service the annotation
+/// `networking.istio.io/exportTo`.
+pub(super) fn exported<'a>(service: &ServiceFact<'a>) -> Cow<'a, [String]> {
+    let service = match service.origin {
+        Origin::Entry(entry) => return Cow::Borrowed(&entry.spec.export_to),
+        Origin::Service(service) => service,
+    };
+    let annotation = label(service.metadata.annotations.as_ref(), labels::EXPORT_TO);
     let names = annotation.unwrap_or_default().split(',').map(str::trim);
     names
         .filter(|name| !name.is_empty())

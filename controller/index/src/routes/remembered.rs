@@ -6,7 +6,7 @@
 //! Must hold: with this memory or without, a derivation gives the same.
 
 use super::endpoints::{self, Served};
-use super::hosts::Hosts;
+use super::hosts::{self, Hosts};
 use crate::out::Out;
 use crate::services::{PortFact, ServiceFact};
 use crate::workloads;
@@ -54,6 +54,7 @@ struct Read {
     canonical: bool,
     addresses: Vec<IpNet>,
     labels: Option<BTreeMap<String, String>>,
+    exported: Vec<String>,
 }
 
 impl Remembered {
@@ -141,6 +142,7 @@ impl Read {
             canonical: service.canonical,
             addresses: service.addresses.clone(),
             labels: service.labels().cloned(),
+            exported: hosts::exported(service).into_owned(),
         }
     }
 
@@ -155,5 +157,6 @@ impl Read {
             && self.canonical == other.canonical
             && self.addresses == other.addresses
             && self.labels.as_ref() == other.labels()
+            && *self.exported == *hosts::exported(other)
     }
 }

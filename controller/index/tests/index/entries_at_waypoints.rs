@@ -72,6 +72,8 @@ fn a_service_that_is_not_exported_is_no_destination_abroad() {
     let vs = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: v, namespace: ns},
         spec: {hosts: [x.org], http: [{route: [{destination: {host: b.far.svc.cluster.local}}]}]}}";
     let plain = WAYPOINT.replace("kind: HTTPRoute", "kind: TCPRoute");
+    // One after the other: each is what the next changes.
+    let mut mesh = Mesh::new(&format!("{plain}\n---\n{vs}"));
     for (export, seen) in [
         ("", true),
         ("'*'", true),
@@ -85,7 +87,7 @@ fn a_service_that_is_not_exported_is_no_destination_abroad() {
               networking.istio.io/exportTo: {export}}}}}, spec: {{clusterIP: None, ports: [{{port: 80}}]}}}}"
         );
         let service = service.replace("exportTo: }", "exportTo: ''}");
-        let mesh = Mesh::new(&format!("{plain}\n---\n{vs}\n---\n{service}"));
+        mesh.apply(&service);
         let cluster = "far/b.far.svc.cluster.local/80";
         assert_eq!(mesh.has(CLUSTER, cluster), seen, "{export}");
     }
