@@ -15,13 +15,16 @@ const REQUESTS: u32 = 50;
 /// Labels of connections from curl to httpbin, whoever reports them.
 const HTTPBIN: [(&str, &str); 9] = [
     ("source_workload", "curl"),
-    ("source_workload_namespace", "work"),
-    ("source_principal", "spiffe://cluster.local/ns/work/sa/curl"),
+    ("source_workload_namespace", "trade"),
+    (
+        "source_principal",
+        "spiffe://cluster.local/ns/trade/sa/curl",
+    ),
     ("destination_workload", "httpbin"),
-    ("destination_service", "httpbin.work.svc.cluster.local"),
+    ("destination_service", "httpbin.trade.svc.cluster.local"),
     (
         "destination_principal",
-        "spiffe://cluster.local/ns/work/sa/httpbin",
+        "spiffe://cluster.local/ns/trade/sa/httpbin",
     ),
     ("connection_security_policy", "mutual_tls"),
     ("request_protocol", "tcp"),
@@ -116,8 +119,8 @@ fn log_lines(site: &Site) -> Result<usize> {
     let words = [
         "access",
         "connection complete",
-        r#"src.identity="spiffe://cluster.local/ns/work/sa/curl""#,
-        r#"dst.service="httpbin.work.svc.cluster.local""#,
+        r#"src.identity="spiffe://cluster.local/ns/trade/sa/curl""#,
+        r#"dst.service="httpbin.trade.svc.cluster.local""#,
         r#"direction="outbound""#,
     ];
     let lines = log

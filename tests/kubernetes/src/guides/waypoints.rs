@@ -207,7 +207,7 @@ fn of_nothing(site: &Site) -> Result<()> {
 
 /// A waypoint in one namespace for another.
 pub(super) fn shared(site: &Site) -> Result<()> {
-    let work = workloads::NAMESPACE;
+    let trade = workloads::NAMESPACE;
     site.kubectl(&["create", "namespace", "shared"])?;
     site.apply(SHARED)?;
     let ready = [
@@ -221,9 +221,9 @@ pub(super) fn shared(site: &Site) -> Result<()> {
         "istio.io/use-waypoint-namespace=shared".to_owned(),
         format!("{LABEL}=shared-waypoint"),
     ];
-    site.kubectl(&["label", "namespace", work, &labels[0], &labels[1]])?;
+    site.kubectl(&["label", "namespace", trade, &labels[0], &labels[1]])?;
     until("the Service's waypoint", || {
-        let table = site.ambit(&["ztunnel-config", "service", "--service-namespace", work])?;
+        let table = site.ambit(&["ztunnel-config", "service", "--service-namespace", trade])?;
         ensure!(
             column(&table, "httpbin")?.ends_with("shared-waypoint"),
             "{table}"
@@ -231,22 +231,22 @@ pub(super) fn shared(site: &Site) -> Result<()> {
         Ok(())
     })?;
     let waypoint = Waypoint::named("shared", "shared-waypoint");
-    let httpbin = ("destination_service", "httpbin.work.svc.cluster.local");
+    let httpbin = ("destination_service", "httpbin.trade.svc.cluster.local");
     let url = format!("http://httpbin:8000/get?[1-{REQUESTS}]");
     through(site, &waypoint, httpbin, || {
-        let seen = statuses(site, work, "", &url)?;
+        let seen = statuses(site, trade, "", &url)?;
         ensure!(seen == exactly([("200", REQUESTS)]), "{seen:?}");
         Ok(())
     })?;
-    site.apply_in(work, ONLY_GET)?;
+    site.apply_in(trade, ONLY_GET)?;
     until("the policy at the other namespace's waypoint", || {
-        let answer = ask(site, work, "http://httpbin:8000/delete", &["-X", "DELETE"])?;
+        let answer = ask(site, trade, "http://httpbin:8000/delete", &["-X", "DELETE"])?;
         ensure!(answer.status == "403", "{answer:?}");
         Ok(())
     })?;
     let deleted = format!("http://httpbin:8000/delete?[1-{REQUESTS}]");
-    let refused = statuses(site, work, "-X DELETE", &deleted)?;
-    let fine = statuses(site, work, "", &url)?;
+    let refused = statuses(site, trade, "-X DELETE", &deleted)?;
+    let fine = statuses(site, trade, "", &url)?;
     ensure!(
         refused == exactly([("403", REQUESTS)]) && fine == exactly([("200", REQUESTS)]),
         "{refused:?} {fine:?}"

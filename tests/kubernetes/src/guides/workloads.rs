@@ -11,8 +11,8 @@ use crate::saw;
 use crate::site::Site;
 use crate::wait::until;
 
-pub(super) const NAMESPACE: &str = "work";
-const HERE: &str = "--namespace=work";
+pub(super) const NAMESPACE: &str = "trade";
+const HERE: &str = "--namespace=trade";
 const APPLICATION: &str = "httpbin/httpbin.yaml";
 const WORKLOADS: &str = include_str!("../manifests/guides/workloads.yaml");
 /// Namespaces whose pods are never in the mesh.
@@ -99,8 +99,8 @@ fn connections(site: &Site, pods: &str) -> Result<usize> {
     let log = site.kubectl(&log)?;
     let words = [
         format!("src.workload=\"{pods}"),
-        r#"src.identity="spiffe://cluster.local/ns/work/sa/default""#.to_owned(),
-        r#"dst.identity="spiffe://cluster.local/ns/work/sa/httpbin""#.to_owned(),
+        r#"src.identity="spiffe://cluster.local/ns/trade/sa/default""#.to_owned(),
+        r#"dst.identity="spiffe://cluster.local/ns/trade/sa/httpbin""#.to_owned(),
         r#"direction="outbound""#.to_owned(),
     ];
     let lines = log
@@ -161,7 +161,7 @@ fn outsiders(site: &Site) -> Result<()> {
             "-w",
             "%{http_code}",
         ];
-        let url = "http://httpbin.work:8000/get";
+        let url = "http://httpbin.trade:8000/get";
         let status = site.kubectl(&[&words[..], &[url]].concat())?;
         ensure!(status == "200", "{pod}: {status}");
     }
