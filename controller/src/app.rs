@@ -1,31 +1,25 @@
 //! The one place that wires tasks: index, TLS port, HTTP port.
 
+mod in_cluster;
+
 use crate::authority::{Keeper, Ledger, Origin, Settings};
-use crate::cluster;
-use crate::cluster::classes::Classes;
-use crate::cluster::leader::Candidate;
-use crate::cluster::registration::Registration;
-use crate::cluster::roots::{Namespaces, REVOKED, ROOTS, Roots};
-use crate::cluster::trust_bundle::TrustBundle;
-use crate::config::{ClusterConfig, Config, Source};
+use crate::cluster::roots::Namespaces;
+use crate::config::{Config, Source};
 use crate::facts::{Facts, SharedFacts};
 use crate::metrics::Metrics;
 use crate::serve::ca::CaService;
 use crate::serve::tls::{self, TlsPort};
-use crate::serve::tokens::{Reviews, Tokens};
-use crate::serve::webhook::Webhook;
+use crate::serve::tokens::Tokens;
 use crate::serve::xds::XdsAuthorizer;
 use crate::serve::{Authority, http};
-use crate::signing::Signer;
 use crate::watch::IndexTask;
-use crate::write::{ClusterWrites, DirectoryWrites, Executor};
+use crate::write::{DirectoryWrites, Executor};
 use ambit_ca::auth::Authenticator;
 use ambit_ca::authorize::Rules;
 use ambit_index::Index;
 use ambit_runtime::readiness::Readiness;
 use ambit_runtime::tasks::{End, Ended, TaskGroup};
 use ambit_runtime::{admin, drain};
-use ambit_source::kubernetes::{self, Client, Kinds};
 use ambit_source::{Watch, Writer};
 use ambit_xds::ResourceSet;
 use anyhow::{Context, bail};
@@ -71,7 +65,7 @@ impl App {
             Source::Directory { dir, jwks, ca_dir } => {
                 directory(&around, dir, jwks, ca_dir, &mut tasks).await?
             }
-            Source::Cluster(cluster) => api_server(&around, cluster, &mut tasks).await?,
+            Source::Cluster(cluster) => in_cluster::open(&around, cluster, &mut tasks).await?,
         };
         Self::serve(
             &config,
@@ -152,9 +146,10 @@ impl App {
 
         tasks.spawn("index", index.run(drain.clone()));
         let port_drain = drain.clone();
+        let certified = readiness.gate("certificate of the xDS port");
         tasks.spawn("xds and ca", async move {
             if synced(first_watch, port_drain.clone()).await {
-                port.serve_mesh(xds, ca, port_drain).await;
+                port.serve_mesh((xds, ca), certified, port_drain).await;
             }
         });
         tasks.spawn("http", web.serve(routes, drain.clone()));
@@ -285,104 +280,6 @@ async fn directory(
         executor: Executor::Directory(DirectoryWrites::new(Writer::new(dir, WRITER)?)),
         webhook_addr: None,
     })
-}
-
-async fn api_server(
-    around: &Around<'_>,
-    cluster: &ClusterConfig,
-    tasks: &mut TaskGroup,
-) -> anyhow::Result<Opened> {
-    let config = around.config;
-    let client = kubernetes::connect(cluster.kubeconfig.as_deref()).await?;
-    let (candidate, leads) = Candidate::new(
-        client.clone(),
-        (&config.namespace, &config.mesh.revision),
-        &cluster.pod_name,
-        around.metrics.cluster.clone(),
-    );
-    let (mount, check) = (&cluster.cacerts_dir, config.authority.root_check);
-    let store = cluster::authority::Store::new(client.clone(), mount, &config.namespace, check);
-    let ledger = Ledger::Cluster {
-        client: client.clone(),
-        namespace: config.namespace.clone(),
-    };
-    let (keeper, signer) = Keeper::open(
-        Origin::Cluster(store),
-        ledger,
-        settings(config),
-        leads.clone(),
-        around.metrics.authority.clone(),
-    )
-    .await?;
-    let (writes, writing) =
-        ClusterWrites::new(client.clone(), leads.clone(), around.metrics.clone());
-    tasks.spawn("leader", candidate.run(around.drain.clone()));
-    tasks.spawn("authority", keeper.run(around.drain.clone()));
-    tasks.spawn("writes", writing.run(around.drain.clone()));
-    keep(around, cluster, (&client, &signer, leads), tasks);
-    let authority = Arc::new(Authority {
-        signer,
-        tokens: Tokens::Reviews(Box::new(Reviews::new(
-            client.clone(),
-            around.metrics.cluster.clone(),
-        ))),
-        rules: rules(config),
-    });
-    let names = tls::names(&config.namespace, &config.mesh);
-    let webhook = TlsPort::bind(cluster.webhook_addr, authority.clone(), names).await?;
-    let webhook_addr = Some(webhook.local_addr());
-    tasks.spawn("webhook", webhook.serve_http(Webhook, around.drain.clone()));
-    Ok(Opened {
-        authority,
-        source: kubernetes::watch(
-            client,
-            Kinds::MeshAndOverlays(config.mesh.root_namespace.clone()),
-        ),
-        executor: Executor::Cluster(writes),
-        webhook_addr,
-    })
-}
-
-/// Starts what keeps objects of the cluster as they should be.
-fn keep(
-    around: &Around<'_>,
-    cluster: &ClusterConfig,
-    (client, signer, leads): (&Client, &Signer, watch::Receiver<bool>),
-    tasks: &mut TaskGroup,
-) {
-    let config = around.config;
-    let carrying = |carried| Roots {
-        carried,
-        client: client.clone(),
-        signer: signer.clone(),
-        namespaces: around.namespaces.clone(),
-        leads: leads.clone(),
-    };
-    let (roots, revoked) = (carrying(ROOTS), carrying(REVOKED));
-    let bundle = cluster.trust_bundle.then(|| TrustBundle {
-        client: client.clone(),
-        signer: signer.clone(),
-        leads: leads.clone(),
-    });
-    let registration = Registration {
-        client: client.clone(),
-        namespace: config.namespace.clone(),
-        revision: config.mesh.revision.clone(),
-        signer: signer.clone(),
-        leads: leads.clone(),
-    };
-    let classes = Classes {
-        client: client.clone(),
-        leads,
-        holds_default: around.holds_default.clone(),
-    };
-    tasks.spawn("roots", roots.run(around.drain.clone()));
-    tasks.spawn("revoked", revoked.run(around.drain.clone()));
-    if let Some(bundle) = bundle {
-        tasks.spawn("trust bundle", bundle.run(around.drain.clone()));
-    }
-    tasks.spawn("registration", registration.run(around.drain.clone()));
-    tasks.spawn("classes", classes.run(around.drain.clone()));
 }
 
 /// Waits for the first batch; `false` when the drain comes before it.

@@ -5,10 +5,12 @@
 //! Must not happen here: a set in use that peers would not believe; a root that signs before it is
 //! published; the record written by two replicas.
 
+mod anchors;
 mod keeper;
 mod ledger;
 mod origin;
 
+pub(crate) use anchors::Anchors;
 pub(crate) use keeper::{Keeper, Settings};
 pub(crate) use ledger::Ledger;
 pub(crate) use origin::Origin;

@@ -1,8 +1,10 @@
 //! Settings: arguments with environment fallbacks.
 
 mod authority;
+mod external;
 
 pub use authority::{AuthorityArgs, AuthorityConfig};
+pub use external::{ExternalArgs, ExternalConfig};
 
 use ambit_api::ports;
 use ambit_ca::caller::ServiceAccount;
@@ -113,6 +115,9 @@ pub struct Args {
     /// The certificate authority.
     #[command(flatten)]
     pub authority: AuthorityArgs,
+    /// An authority outside.
+    #[command(flatten)]
+    pub external: ExternalArgs,
     /// Log levels, such as `info,ambit_index=debug`. What the client of the API server says is said
     /// again, with its object, by whoever asked.
     #[arg(long, env = "RUST_LOG", default_value = "info,kube_client=off")]
@@ -172,10 +177,12 @@ pub struct ClusterConfig {
     pub webhook_addr: SocketAddr,
     /// Whether the roots are written as a ClusterTrustBundle, too.
     pub trust_bundle: bool,
+    /// Who signs instead of us; `None`: nobody does.
+    pub external: Option<ExternalConfig>,
 }
 
 impl Args {
-    fn source(&self) -> Source {
+    fn source(&self, external: Option<ExternalConfig>) -> Source {
         match (&self.source_dir, &self.jwks, &self.ca_dir) {
             (Some(dir), Some(jwks), Some(ca_dir)) => Source::Directory {
                 dir: dir.clone(),
@@ -188,6 +195,7 @@ impl Args {
                 cacerts_dir: self.cacerts_dir.clone(),
                 webhook_addr: self.webhook_addr,
                 trust_bundle: self.cluster_trust_bundle,
+                external,
             }),
         }
     }
@@ -241,11 +249,12 @@ impl Args {
             mistakes.push(format!("--revision: `{given}` is no name of an object"));
         }
         let authority = self.authority.config(&mut mistakes);
+        let external = (self.external).config(self.source_dir.is_none(), &mut mistakes);
         if !mistakes.is_empty() {
             bail!("{}", mistakes.join("; "));
         }
         Ok(Config {
-            source: self.source(),
+            source: self.source(external),
             namespace: self.namespace.clone(),
             xds_addr: self.xds_addr,
             http_addr: self.http_addr,

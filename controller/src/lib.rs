@@ -11,6 +11,7 @@ pub mod config;
 mod admission;
 mod authority;
 mod cluster;
+mod external;
 mod facts;
 mod metrics;
 mod serve;

@@ -4,7 +4,8 @@
 pub(crate) mod authority;
 pub(crate) mod cluster;
 
-use crate::signing::Signer;
+use crate::external::ExternalMetrics;
+use crate::signing::{Issuer, Signer, current};
 use ambit_api::type_urls;
 use ambit_runtime::build_info;
 use ambit_xds::ResourceSet;
@@ -66,6 +67,8 @@ pub(crate) struct Metrics {
     pub(crate) authority: AuthorityMetrics,
     /// Tokens and the Lease.
     pub(crate) cluster: ClusterMetrics,
+    /// Signers outside; registered where there are any.
+    pub(crate) external: ExternalMetrics,
 }
 
 impl Default for Metrics {
@@ -80,6 +83,7 @@ impl Default for Metrics {
             write_errors: Counter::default(),
             authority: AuthorityMetrics::default(),
             cluster: ClusterMetrics::default(),
+            external: ExternalMetrics::default(),
         }
     }
 }
@@ -153,6 +157,9 @@ impl Metrics {
             "Seconds from a change to its publication",
             self.batch_duration.clone(),
         );
+        if matches!(current(&signer).issuer, Issuer::External(_)) {
+            self.external.register(registry);
+        }
         self.authority.register(registry, signer);
         self.cluster.register(registry);
         registry.register_collector(Box::new(XdsCollector {

@@ -6,7 +6,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ambit_cluster::{Binaries, ClusterName, Directory, Init, NodeNumber, Role, Shape, init, say};
+use ambit_cluster::{
+    ApiOptions, Binaries, ClusterName, Directory, Init, NodeNumber, Role, Shape, init, say,
+};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
@@ -34,6 +36,12 @@ enum Verb {
         /// Give nodes and pods IPv6 addresses too
         #[arg(long)]
         dual_stack: bool,
+        /// Features of the API server beyond its own choice, such as ClusterTrustBundle=true
+        #[arg(long, default_value = "", hide_default_value = true)]
+        feature_gates: String,
+        /// API versions that it serves beyond its own choice, such as certificates.k8s.io/v1beta1=true
+        #[arg(long, default_value = "", hide_default_value = true)]
+        runtime_config: String,
     },
     /// Remove the cluster and everything it made
     Down,
@@ -108,11 +116,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let cluster = Directory::new(&build, args.name)?;
     match args.verb {
         Verb::Build => build_once().map(drop),
-        Verb::Up { nodes, dual_stack } => {
+        Verb::Up {
+            nodes,
+            dual_stack,
+            feature_gates,
+            runtime_config,
+        } => {
             let binaries = build_once()?;
             let shape = Shape {
                 nodes: NodeNumber::first(nodes)?,
                 dual_stack,
+                api: ApiOptions {
+                    feature_gates,
+                    runtime_config,
+                },
             };
             ambit_cluster::up(&cluster, &binaries, &shape, &own_init()?)
         }

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod authorize;
 pub mod caller;
 pub mod csr;
+pub mod external;
 pub mod jwks;
 pub mod pods;
 pub mod review;

@@ -138,9 +138,14 @@ fn facts_of(der: &CertificateDer<'_>) -> Option<RootFacts> {
 }
 
 /// One certificate as PEM (RFC 7468).
-pub(crate) fn pem_of(der: &CertificateDer<'static>) -> String {
+pub(crate) fn pem_of(der: &CertificateDer<'_>) -> String {
+    block("CERTIFICATE", der)
+}
+
+/// One block of PEM (RFC 7468).
+pub(crate) fn block(label: &str, der: &[u8]) -> String {
     let encoded = STANDARD.encode(der);
-    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut out = format!("-----BEGIN {label}-----\n");
     let mut rest = encoded.as_str();
     while !rest.is_empty() {
         let (line, tail) = rest.split_at(rest.len().min(64));
@@ -148,6 +153,6 @@ pub(crate) fn pem_of(der: &CertificateDer<'static>) -> String {
         out.push('\n');
         rest = tail;
     }
-    out.push_str("-----END CERTIFICATE-----\n");
+    out.push_str(&format!("-----END {label}-----\n"));
     out
 }

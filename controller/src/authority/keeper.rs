@@ -7,7 +7,7 @@ use super::{Ledger, Origin};
 use crate::cluster::authority::AuthorityError;
 use crate::config::AuthorityConfig;
 use crate::metrics::authority::{AuthorityMetrics, Reload};
-use crate::signing::{Signer, Signing};
+use crate::signing::{Issuer, Signer, Signing};
 use ambit_ca::authority::{Authority, OpenError, Pem, SelfSigned, Terms};
 use ambit_ca::rotation::{self, Published};
 use ambit_runtime::causes::causes;
@@ -71,7 +71,7 @@ impl Keeper {
         let (signer, receiver) = watch::channel(Arc::new(Signing {
             published: published.roots.clone(),
             revoked: authority.crl().into(),
-            authority: authority.clone(),
+            issuer: Issuer::Own(authority.clone()),
             pending: None,
             refusal: None,
         }));
@@ -243,19 +243,20 @@ impl Keeper {
     }
 
     fn tell(&mut self, now: SystemTime) {
+        let authority = self.chosen(now).clone();
         let next = Signing {
-            authority: self.chosen(now).publishing(&self.published.roots),
+            issuer: Issuer::Own(authority.publishing(&self.published.roots)),
             published: self.published.roots.clone(),
             revoked: self.revoked().into(),
             pending: rotation::pending(&self.published, self.newest().roots()),
             refusal: self.refusal.clone(),
         };
-        self.complain(&next, now);
+        self.complain(authority.not_after(), now);
         if let Err(error) = self.origin.publish_crl(&next.revoked) {
             tracing::warn!(error = %causes(&error), "revocation lists not published");
         }
         self.signer.send_if_modified(|signing| {
-            let same = signing.authority.is_same(&next.authority)
+            let same = signing.issuer.is_same(&next.issuer)
                 && signing.pending == next.pending
                 && signing.revoked == next.revoked
                 && signing.refusal == next.refusal;
@@ -267,8 +268,7 @@ impl Keeper {
     }
 
     /// Says that what signs ends soon.
-    fn complain(&mut self, signing: &Signing, now: SystemTime) {
-        let end = signing.authority.not_after();
+    fn complain(&mut self, end: SystemTime, now: SystemTime) {
         let left = end.duration_since(now).unwrap_or_default();
         let recently = |at: Instant| at.elapsed() < COMPLAINT;
         if left >= SOON || self.complained.is_some_and(recently) {

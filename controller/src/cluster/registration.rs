@@ -70,7 +70,7 @@ impl Registration {
         let Some(there) = read(&self.client, &address).await? else {
             return Ok(());
         };
-        let bundle = STANDARD.encode(current(&self.signer).authority.roots_pem());
+        let bundle = STANDARD.encode(current(&self.signer).issuer.roots_pem());
         if !*answered && has_bundle(&there, &bundle) {
             *answered = self.is_asked().await;
             if *answered {

@@ -32,7 +32,7 @@ pub(crate) struct Carried {
 pub(crate) const ROOTS: Carried = Carried {
     name: "istio-ca-root-cert",
     key: "root-cert.pem",
-    content: |signing| signing.authority.roots_pem(),
+    content: |signing| signing.issuer.roots_pem(),
 };
 /// The lists. Without any the ConfigMaps that there are say nothing.
 pub(crate) const REVOKED: Carried = Carried {

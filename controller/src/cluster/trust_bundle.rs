@@ -19,8 +19,8 @@ const NAME: &str = "istio.io:istiod-ca:root-cert";
 const SIGNER: &str = "istio.io/istiod-ca";
 /// Versions of the kind, best first.
 const VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];
-/// How often it is written again.
-const LOOK: Duration = Duration::from_secs(60);
+/// How often it is written again: what somebody has changed or deleted is back by then.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Keeps the object.
 pub(crate) struct TrustBundle {
@@ -63,7 +63,7 @@ impl TrustBundle {
         let signing = current(&self.signer);
         let writer = Writer::new(self.client.clone(), MANAGER);
         for version in VERSIONS {
-            let object = document(version, signing.authority.roots_pem());
+            let object = document(version, signing.issuer.roots_pem());
             if writer.apply(&object).await? == Outcome::Done {
                 return Ok(true);
             }

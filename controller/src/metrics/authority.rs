@@ -141,13 +141,14 @@ impl Collector for Ends {
             value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
         let now = seconds(SystemTime::now());
-        let root = signing.authority.roots().facts();
+        let root = signing.issuer.roots().facts();
         let root = root.first().map_or(0, |root| seconds(root.not_after));
-        let chain = seconds(signing.authority.not_after());
-        for (part, what, end) in [
-            ("root_cert", "root that signs", root),
-            ("cert_chain", "signing chain", chain),
-        ] {
+        let mut ends = vec![("root_cert", "root that signs", root)];
+        // Of an authority outside nobody knows.
+        if let Some(end) = signing.issuer.not_after() {
+            ends.push(("cert_chain", "signing chain", seconds(end)));
+        }
+        for (part, what, end) in ends {
             let timestamp = format!("citadel_server_{part}_expiry_timestamp");
             gauge(
                 &timestamp,

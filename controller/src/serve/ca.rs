@@ -1,19 +1,19 @@
 //! `IstioCertificateService`: token → caller → message → identity → signed chain.
 //! A refused caller learns nothing but that it was refused; the log and the metrics have the reason. Only
 //! who has shown a token is read at all, so a request that cannot be read is logged with its caller.
-//! Spec: `istio.v1.auth`; `ImpersonatedIdentity` in the request's metadata.
+//! Spec: `istio.v1.auth`; `ImpersonatedIdentity` and `CertSigner` in the request's metadata.
 
 mod message;
 mod rpc;
 
 use super::Authority;
 use super::xds::bearer;
+use crate::external::{ExternalError, Wish};
 use crate::facts::SharedFacts;
 use crate::metrics::authority::AuthorityMetrics;
-use crate::signing::current;
+use crate::signing::{IssueError, current};
 use ambit_api::ca::{IstioCertificateRequest, IstioCertificateResponse};
 use ambit_ca::caller::Caller;
-use ambit_ca::csr;
 use ambit_model::SpiffeId;
 use ambit_runtime::causes::causes;
 use message::Unread;
@@ -26,6 +26,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Key of the identity a node proxy asks for on behalf of a pod.
 const IMPERSONATED: &str = "ImpersonatedIdentity";
+/// Key of the signer it asks for, of those that an authority outside has.
+const SIGNER: &str = "CertSigner";
 /// The whole message must be there after this.
 const READ: Duration = Duration::from_secs(10);
 
@@ -55,26 +57,21 @@ impl CaService {
         let message = message.map_err(|error| self.unread(peer, &caller, &error))?;
         let asked =
             impersonated(&message).map_err(|error| self.refused(peer, "identity", error))?;
-        let facts = self.facts.load();
+        let signer = text(&message, SIGNER).map_err(|error| self.refused(peer, "signer", error))?;
         let id = self
             .authority
             .rules
-            .identity(&caller, asked.as_ref(), &facts.pods)
+            .identity(&caller, asked.as_ref(), &self.facts.load().pods)
             .map_err(|denial| self.refused(peer, denial.reason(), denial.to_string()))?;
-        let key = csr::public_key(&message.csr).map_err(|error| {
-            self.metrics.refused("csr");
-            tracing::warn!(src.addr = ?peer, identity = %id, error = %causes(&error), "request not signed");
-            Status::invalid_argument("the certificate request cannot be signed")
-        })?;
-        let asked = Duration::from_secs(u64::try_from(message.validity_duration).unwrap_or(0));
-        let signed = current(&self.authority.signer)
-            .authority
-            .sign(&id, &key, asked, SystemTime::now())
-            .map_err(|error| {
-                self.metrics.refused("sign");
-                tracing::error!(identity = %id, error = %causes(&error), "certificate not signed");
-                Status::internal("the certificate cannot be signed")
-            })?;
+        let wish = Wish {
+            id: &id,
+            csr: &message.csr,
+            signer,
+            lifetime: Duration::from_secs(u64::try_from(message.validity_duration).unwrap_or(0)),
+        };
+        let signing = current(&self.authority.signer);
+        let signed = signing.issuer.sign(&wish, SystemTime::now()).await;
+        let signed = signed.map_err(|error| self.unsigned(peer, &id, &error))?;
         self.metrics.issued.inc();
         tracing::debug!(identity = %id, caller = %caller.service_account, "certificate signed");
         Ok(Response::new(IstioCertificateResponse {
@@ -87,6 +84,28 @@ impl CaService {
         self.metrics.refused(reason);
         tracing::warn!(src.addr = ?peer, reason, error, "certificate refused");
         Status::unauthenticated("request authenticate failure")
+    }
+
+    /// Somebody who may have it, and for whom there is none.
+    fn unsigned(&self, peer: Option<SocketAddr>, id: &SpiffeId, error: &IssueError) -> Status {
+        let text = causes(error);
+        match error {
+            IssueError::Csr(_) | IssueError::External(ExternalError::Csr(_)) => {
+                self.metrics.refused("csr");
+                tracing::warn!(src.addr = ?peer, identity = %id, error = text, "request not signed");
+            }
+            IssueError::Sign(_) | IssueError::External(_) => {
+                self.metrics.refused("sign");
+                tracing::error!(identity = %id, error = text, "certificate not signed");
+            }
+        }
+        match error {
+            IssueError::Csr(_) => {
+                Status::invalid_argument("the certificate request cannot be signed")
+            }
+            IssueError::Sign(_) => Status::internal("the certificate cannot be signed"),
+            IssueError::External(error) => error.status(),
+        }
     }
 
     /// A caller whose request is none.
@@ -113,15 +132,18 @@ impl CaService {
 
 /// The identity asked for, if one is named.
 fn impersonated(message: &IstioCertificateRequest) -> Result<Option<SpiffeId>, String> {
-    let value = message
-        .metadata
-        .as_ref()
-        .and_then(|m| m.fields.get(IMPERSONATED))
-        .and_then(|v| v.kind.as_ref());
-    match value {
-        None | Some(Kind::NullValue(_)) => Ok(None),
-        Some(Kind::StringValue(text)) if text.is_empty() => Ok(None),
-        Some(Kind::StringValue(text)) => text.parse().map(Some).map_err(|error| causes(&error)),
-        Some(_) => Err(format!("{IMPERSONATED} is not a string")),
+    match text(message, IMPERSONATED)? {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error| causes(&error)),
+    }
+}
+
+/// A text of the metadata; empty without one.
+fn text<'a>(message: &'a IstioCertificateRequest, key: &str) -> Result<&'a str, String> {
+    let fields = message.metadata.as_ref().map(|metadata| &metadata.fields);
+    match fields.and_then(|fields| fields.get(key)?.kind.as_ref()) {
+        None | Some(Kind::NullValue(_)) => Ok(""),
+        Some(Kind::StringValue(text)) => Ok(text),
+        Some(_) => Err(format!("{key} is not a string")),
     }
 }

@@ -130,8 +130,11 @@ pub(crate) fn authority(context: &Context) -> Reply {
         let stamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
         json!(format!("{stamp:.0}"))
     };
-    let signer = signing.authority.roots().facts();
-    let signer = signer.first().map(|root| root.serial.clone());
+    let signer = signing.issuer.roots().facts();
+    // Of an authority outside nobody knows which one it is.
+    let own = signing.issuer.not_after().is_some();
+    let signer = signer.first().filter(|_| own);
+    let signer = signer.map(|root| root.serial.clone());
     let roots: Vec<Value> = signing
         .published
         .facts()
@@ -146,7 +149,8 @@ pub(crate) fn authority(context: &Context) -> Reply {
         .collect();
     reply(&json!({
         "roots": roots,
-        "signsUntil": moment(signing.authority.not_after()),
+        "signsUntil": signing.issuer.not_after().map(moment),
+        "external": signing.issuer.external_signer(),
         "pending": signing.pending.map(Step::as_str),
         "refused": signing.refusal,
     }))

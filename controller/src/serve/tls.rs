@@ -6,11 +6,12 @@ use super::Authority;
 use super::by_path::{ByPath, Served};
 use super::ca::{CaServer, CaService};
 use crate::config::of_revision;
-use crate::signing::{Signer, Signing, current};
-use ambit_ca::authority::{ServerCertificate, SignError};
+use crate::signing::{IssueError, Signer, Signing, current};
+use ambit_ca::authority::ServerCertificate;
 use ambit_identity::https::HttpsAcceptor;
 use ambit_index::MeshConfig;
 use ambit_runtime::drain;
+use ambit_runtime::readiness::Gate;
 use ambit_runtime::tasks::TaskGroup;
 use anyhow::Context;
 use std::net::{IpAddr, SocketAddr};
@@ -30,8 +31,11 @@ const QUEUE: usize = 64;
 const MAX_STREAMS: u32 = 256;
 /// Longest header list, in bytes.
 const MAX_HEADERS: u32 = 64 * 1024;
-/// Pause after an accept that failed: mostly the process is out of descriptors.
+/// Pause after an accept that failed: mostly the process is out of descriptors; and the first one after there was no
+/// certificate.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between tries to get a certificate.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Names clients know us by: those of both Services, as short and as long as resolvers allow; in another revision than
 /// the default one also with that behind.
@@ -63,6 +67,8 @@ pub(crate) struct TlsPort {
     addr: SocketAddr,
     authority: Arc<Authority>,
     names: Vec<String>,
+    /// Opened when there is a certificate.
+    ready: Option<Gate>,
 }
 
 impl TlsPort {
@@ -80,6 +86,7 @@ impl TlsPort {
             addr,
             authority,
             names,
+            ready: None,
         })
     }
 
@@ -87,17 +94,18 @@ impl TlsPort {
         self.addr
     }
 
-    /// Serves xDS and certificates until the drain is over.
+    /// Serves xDS and certificates until the drain is over. The gate is opened when there is a certificate.
     pub(crate) async fn serve_mesh(
-        self,
-        xds: ambit_xds::Server,
-        ca: CaService,
+        mut self,
+        (xds, ca): (ambit_xds::Server, CaService),
+        ready: Gate,
         drain: drain::Watch,
     ) {
         let service = ByPath {
             xds: xds.into_service(),
             ca: CaServer(ca),
         };
+        self.ready = Some(ready);
         self.serve(service, Clients::Grpc, drain).await;
     }
 
@@ -108,22 +116,26 @@ impl TlsPort {
 
     async fn serve<S: Served>(self, service: S, clients: Clients, drain: drain::Watch) {
         let mut servers = TaskGroup::new("tls port");
-        while drain.begun().is_none() {
+        let mut ending = drain.clone();
+        let mut made = tokio::select! {
+            _ = ending.signalled() => None,
+            made = self.obtained(clients) => Some(made),
+        };
+        while let Some(Made {
+            front,
+            renew_in,
+            signing,
+        }) = made
+        {
             servers.reap();
-            let signing = current(&self.authority.signer);
-            let (front, renew_in) = match self.front(&signing, clients) {
-                Ok(made) => made,
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::error!(%error, "no certificate for the TLS port");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            };
+            if let Some(ready) = &self.ready {
+                ready.open();
+            }
             let (accepted, incoming) = mpsc::channel::<TcpStream>(QUEUE);
             let incoming = ReceiverStream::new(incoming);
             servers.spawn("tls", front.serve(service.clone(), incoming, drain.clone()));
-            let due = async {
+            // The one that is there serves until the next one is.
+            let next = async {
                 tokio::select! {
                     () = tokio::time::sleep(renew_in) => {}
                     () = another(self.authority.signer.clone(), &signing) => {
@@ -131,26 +143,27 @@ impl TlsPort {
                         tracing::info!(%addr, "the TLS port gets a certificate of another authority");
                     }
                 }
+                self.obtained(clients).await
             };
-            self.accept(&accepted, due, drain.clone()).await;
+            made = self.accept(&accepted, next, drain.clone()).await;
         }
         // Who comes now is refused at once, and not left to wait for a handshake that nobody makes.
         drop(self);
         while servers.next().await.is_some() {}
     }
 
-    /// Hands connections over until another certificate is due or the drain begins.
+    /// Hands connections over until another certificate is there or the drain begins.
     async fn accept(
         &self,
         accepted: &mpsc::Sender<TcpStream>,
-        due: impl Future<Output = ()>,
+        next: impl Future<Output = Made>,
         mut drain: drain::Watch,
-    ) {
-        tokio::pin!(due);
+    ) -> Option<Made> {
+        tokio::pin!(next);
         loop {
             let stream = tokio::select! {
-                () = &mut due => return,
-                _ = drain.signalled() => return,
+                made = &mut next => return Some(made),
+                _ = drain.signalled() => return None,
                 stream = self.listener.accept() => stream,
             };
             match stream {
@@ -159,7 +172,8 @@ impl TlsPort {
                         tracing::debug!(src.addr = %peer, %error, "no TCP_NODELAY");
                     }
                     if accepted.send(stream).await.is_err() {
-                        return;
+                        // Its server ended, which the log says.
+                        return Some(next.await);
                     }
                 }
                 Err(error) => {
@@ -170,10 +184,37 @@ impl TlsPort {
         }
     }
 
+    /// A server with a fresh certificate, however long that takes.
+    async fn obtained(&self, clients: Clients) -> Made {
+        let mut pause = PAUSE;
+        loop {
+            let signing = current(&self.authority.signer);
+            match self.front(&signing, clients).await {
+                Ok((front, renew_in)) => {
+                    return Made {
+                        front,
+                        renew_in,
+                        signing,
+                    };
+                }
+                Err(error) => {
+                    let (addr, error) = (self.addr, format!("{error:#}"));
+                    tracing::error!(%addr, error, "no certificate for the TLS port");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     /// A server with a fresh certificate, and when to replace it.
-    fn front(&self, signing: &Signing, clients: Clients) -> anyhow::Result<(Front, Duration)> {
+    async fn front(
+        &self,
+        signing: &Signing,
+        clients: Clients,
+    ) -> anyhow::Result<(Front, Duration)> {
         let now = SystemTime::now();
-        let certificate = self.certificate(signing, now)?;
+        let certificate = self.certificate(signing, now).await?;
         let life = certificate
             .not_after
             .duration_since(now)
@@ -182,19 +223,27 @@ impl TlsPort {
         Ok((front, (life / 2).max(Duration::from_secs(1))))
     }
 
-    fn certificate(
+    async fn certificate(
         &self,
         signing: &Signing,
         now: SystemTime,
-    ) -> Result<ServerCertificate, SignError> {
+    ) -> Result<ServerCertificate, IssueError> {
         let mut ips: Vec<IpAddr> =
             vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
         if !self.addr.ip().is_unspecified() && !ips.contains(&self.addr.ip()) {
             ips.push(self.addr.ip());
         }
-        let names = &self.names;
-        signing.authority.server_certificate(names, &ips, now)
+        let names = (&self.names[..], &ips[..]);
+        signing.issuer.server_certificate(names, now).await
     }
+}
+
+/// A server with a certificate of its own.
+struct Made {
+    front: Front,
+    renew_in: Duration,
+    /// What was trusted when it was made.
+    signing: Arc<Signing>,
 }
 
 /// Who asks.
@@ -270,7 +319,7 @@ impl Front {
 
 /// Waits until something else signs.
 async fn another(mut signer: Signer, than: &Signing) {
-    let changed = |now: &Arc<Signing>| !now.authority.signs_like(&than.authority);
+    let changed = |now: &Arc<Signing>| !now.issuer.signs_like(&than.issuer);
     if signer.wait_for(changed).await.is_err() {
         // Nobody keeps the authority any more: the process ends.
         std::future::pending().await

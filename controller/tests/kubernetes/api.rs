@@ -120,6 +120,25 @@ impl Api {
         self.state.lock().unwrap().objects.get(path).cloned()
     }
 
+    /// Changes an object, if it is there.
+    pub(crate) fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
+        let mut state = self.state.lock().unwrap();
+        if let Some(mut object) = state.objects.get(path).cloned() {
+            change(&mut object);
+            state.store(path, object);
+        }
+        drop(state);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Every object of a collection.
+    pub(crate) fn all(&self, collection: &str) -> Vec<Value> {
+        let state = self.state.lock().unwrap();
+        let within = |path: &&String| path.starts_with(&format!("{collection}/"));
+        let paths = state.objects.keys().filter(within);
+        paths.map(|path| state.objects[path].clone()).collect()
+    }
+
     pub(crate) fn accept_token(&self, token: &str, status: Value) {
         let mut state = self.state.lock().unwrap();
         state.tokens.insert(token.to_owned(), status);
@@ -169,14 +188,17 @@ impl Api {
 
     fn watch(&self, collection: String, query: &BTreeMap<String, String>) -> Response<Reply> {
         let after: u64 = query["resourceVersion"].parse().unwrap();
+        let name = query.get("fieldSelector").cloned();
+        let name = name.and_then(|text| Some(text.strip_prefix("metadata.name=")?.to_owned()));
         let seed = (after, self.changed.subscribe());
         let api = self.clone();
         let lines = stream::unfold(seed, move |(after, mut changed)| {
-            let (api, collection) = (api.clone(), collection.clone());
+            let (api, collection, name) = (api.clone(), collection.clone(), name.clone());
             async move {
                 loop {
                     changed.borrow_and_update();
-                    if let Some((version, line)) = api.next(&collection, after) {
+                    let next = api.next((&collection, name.as_deref()), after);
+                    if let Some((version, line)) = next {
                         return Some((line, (version, changed)));
                     }
                     changed.changed().await.ok()?;
@@ -187,13 +209,15 @@ impl Api {
         Response::new(StreamBody::new(frames).boxed_unsync())
     }
 
-    fn next(&self, collection: &str, after: u64) -> Option<(u64, String)> {
+    fn next(&self, (collection, name): (&str, Option<&str>), after: u64) -> Option<(u64, String)> {
         let state = self.state.lock().unwrap();
         let mut later = state
             .history
             .iter()
             .filter(|(version, ..)| *version > after);
-        let (version, _, kind, object) = later.find(|(_, c, ..)| c == collection)?;
+        let is_asked = |object: &Value| name.is_none_or(|n| object["metadata"]["name"] == n);
+        let (version, _, kind, object) =
+            later.find(|(_, c, _, object)| c == collection && is_asked(object))?;
         let line = json!({"type": kind, "object": object});
         Some((*version, format!("{line}\n")))
     }
@@ -247,6 +271,9 @@ impl State {
             object["status"] = self.tokens.get(token).cloned().unwrap_or(unknown);
             return reply(StatusCode::CREATED, &object);
         }
+        if let Some(begin) = object["metadata"]["generateName"].as_str() {
+            object["metadata"]["name"] = format!("{begin}{}", self.version).into();
+        }
         let path = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
         if self.objects.contains_key(&path) {
             return failure(StatusCode::CONFLICT);
@@ -267,16 +294,19 @@ impl State {
 
     /// Both kinds of patch are a merge here; only an apply of the object itself may create it.
     fn patch(&mut self, path: &str, patch: &Value) -> Response<Reply> {
-        let (path, creates) = match path.strip_suffix("/status") {
-            Some(path) => (path, false),
-            None => (path, true),
-        };
+        let part = ["/status", "/approval"];
+        let whole = part.iter().find_map(|part| path.strip_suffix(part));
+        let (path, creates) = (whole.unwrap_or(path), whole.is_none());
         let Some(mut object) = self.objects.get(path).cloned().or_else(|| {
             let empty = Value::Object(Map::new());
             creates.then_some(empty)
         }) else {
             return failure(StatusCode::NOT_FOUND);
         };
+        let asked = &patch["metadata"]["resourceVersion"];
+        if !asked.is_null() && object["metadata"]["resourceVersion"] != *asked {
+            return failure(StatusCode::CONFLICT);
+        }
         merge(&mut object, patch);
         reply(StatusCode::OK, &self.store(path, object))
     }

@@ -3,4 +3,5 @@
 
 mod admission;
 mod api;
+mod external;
 mod mesh;

@@ -5,7 +5,7 @@ use ambit_ca::authority::{Pem, SelfSigned};
 use ambit_ca::caller::ServiceAccount;
 use ambit_ca::rotation::Pace;
 use ambit_controller::app::App;
-use ambit_controller::config::{AuthorityConfig, ClusterConfig, Config, Source};
+use ambit_controller::config::{AuthorityConfig, ClusterConfig, Config, ExternalConfig, Source};
 use ambit_identity::authority::{CaError, obtain};
 use ambit_identity::grpc_tls::{GrpcServer, RootSource, TokenSource};
 use ambit_identity::{CaClient, CaClientConfig};
@@ -55,6 +55,16 @@ impl Bench {
         name: &str,
         authority: AuthorityConfig,
     ) -> (App, drain::Trigger) {
+        self.started(name, authority, None).await.unwrap()
+    }
+
+    /// One whose certificates others may sign.
+    pub(crate) async fn started(
+        &self,
+        name: &str,
+        authority: AuthorityConfig,
+        external: Option<ExternalConfig>,
+    ) -> anyhow::Result<(App, drain::Trigger)> {
         let free = ([127, 0, 0, 1], 0).into();
         let config = Config {
             source: Source::Cluster(ClusterConfig {
@@ -63,6 +73,7 @@ impl Bench {
                 cacerts_dir: self.dir.path().join("cacerts"),
                 webhook_addr: free,
                 trust_bundle: true,
+                external,
             }),
             namespace: "istio-system".to_owned(),
             xds_addr: free,
@@ -79,7 +90,7 @@ impl Bench {
             authority,
         };
         let (trigger, watch) = drain::channel();
-        (App::start(config, watch).await.unwrap(), trigger)
+        Ok((App::start(config, watch).await?, trigger))
     }
 
     pub(crate) fn root(&self) -> String {
@@ -99,8 +110,24 @@ impl Bench {
         }
     }
 
-    async fn object(&self, path: &str) -> Value {
+    pub(crate) async fn object(&self, path: &str) -> Value {
         self.until(path, |api| api.object(path)).await
+    }
+
+    /// Of the node proxy of `n1`: an unsigned token with an end, so that its review is remembered.
+    pub(crate) fn node_token(&self) -> String {
+        let payload = json!({"exp": 4_000_000_000_u64}).to_string();
+        let token = format!(
+            "e30.{}.x",
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload)
+        );
+        self.api.accept_token(
+            &token,
+            json!({"authenticated": true, "audiences": ["istio-ca"], "user": {
+                "username": "system:serviceaccount:istio-system:ztunnel",
+                "extra": {"authentication.kubernetes.io/node-name": ["n1"]}}}),
+        );
+        token
     }
 
     fn leader(api: &Api) -> Option<String> {
@@ -109,7 +136,7 @@ impl Bench {
     }
 }
 
-fn config_map(namespace: &str) -> String {
+pub(crate) fn config_map(namespace: &str) -> String {
     format!("{NS}/{namespace}/configmaps/istio-ca-root-cert")
 }
 
@@ -217,18 +244,7 @@ async fn tokens_are_reviewed_once_and_a_node_proxy_gets_what_runs_on_its_node() 
     }
     let (app, _trigger) = bench.controller("a").await;
     bench.object(&config_map("shop")).await;
-    // An unsigned token with an end, so that its review is remembered.
-    let payload = json!({"exp": 4_000_000_000_u64}).to_string();
-    let token = format!(
-        "e30.{}.x",
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(payload)
-    );
-    bench.api.accept_token(
-        &token,
-        json!({"authenticated": true, "audiences": ["istio-ca"], "user": {
-            "username": "system:serviceaccount:istio-system:ztunnel",
-            "extra": {"authentication.kubernetes.io/node-name": ["n1"]}}}),
-    );
+    let token = bench.node_token();
     let svid_of = async |token: &str, account: &str| {
         let server = GrpcServer {
             address: format!("https://{}", app.xds_addr()),
@@ -250,7 +266,7 @@ async fn tokens_are_reviewed_once_and_a_node_proxy_gets_what_runs_on_its_node() 
     assert!(svid_of("e30.e30.y", "web").await.is_err(), "not known");
 }
 
-fn quick() -> AuthorityConfig {
+pub(crate) fn quick() -> AuthorityConfig {
     AuthorityConfig {
         look: Duration::from_millis(50),
         pace: Pace {
@@ -262,7 +278,7 @@ fn quick() -> AuthorityConfig {
     }
 }
 
-async fn publishes(bench: &Bench, roots: &str) {
+pub(crate) async fn publishes(bench: &Bench, roots: &str) {
     let look = |api: &Api| {
         let map = api.object(&config_map("shop"))?;
         (map["data"]["root-cert.pem"] == roots).then_some(())
@@ -272,7 +288,7 @@ async fn publishes(bench: &Bench, roots: &str) {
 
 /// Whether a replica's port shows a certificate of this root: without a token there is no certificate, but
 /// there is an answer.
-async fn serves(app: &App, root: &str) -> bool {
+pub(crate) async fn serves(app: &App, root: &str) -> bool {
     let server = GrpcServer {
         address: format!("https://{}", app.xds_addr()),
         roots: RootSource::Pem(root.to_owned()),

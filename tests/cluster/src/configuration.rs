@@ -12,6 +12,7 @@ use crate::base::PAUSE;
 use crate::names::{
     API_SERVICE, CONTROL_PLANE, DNS_SERVICE, NodeNumber, PODS, PODS_V6, SERVICES, SERVICES_V6,
 };
+use crate::state::Shape;
 
 /// A store that forgets nothing but does not wait for the disk either.
 pub(crate) fn etcd(data: &Path) -> Value {
@@ -31,7 +32,8 @@ pub(crate) fn etcd(data: &Path) -> Value {
 
 /// Arguments of the API server. Webhooks are dialled at pod addresses (`aggregator-routing`), because no
 /// kube-proxy runs in its namespace.
-pub(crate) fn api_server(pki: &Path, dual_stack: bool) -> Vec<String> {
+/// Options that say nothing are left out.
+pub(crate) fn api_server(pki: &Path, shape: &Shape) -> Vec<String> {
     let file = |name: &str| pki.join(name).display().to_string();
     let settings = [
         ("etcd-servers", "http://127.0.0.1:2379".to_owned()),
@@ -40,7 +42,7 @@ pub(crate) fn api_server(pki: &Path, dual_stack: bool) -> Vec<String> {
         ("advertise-address", CONTROL_PLANE.to_string()),
         (
             "service-cluster-ip-range",
-            both(SERVICES, SERVICES_V6, dual_stack),
+            both(SERVICES, SERVICES_V6, shape.dual_stack),
         ),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
@@ -74,7 +76,12 @@ pub(crate) fn api_server(pki: &Path, dual_stack: bool) -> Vec<String> {
         ("enable-aggregator-routing", "true".to_owned()),
         ("profiling", "false".to_owned()),
     ];
-    arguments(&settings)
+    let more = [
+        ("feature-gates", shape.api.feature_gates.clone()),
+        ("runtime-config", shape.api.runtime_config.clone()),
+    ];
+    let said = more.into_iter().filter(|(_, value)| !value.is_empty());
+    arguments(&settings.into_iter().chain(said).collect::<Vec<_>>())
 }
 
 /// Arguments of the controllers. Their default rate of calls makes a start five seconds longer.
@@ -265,8 +272,9 @@ pub(crate) fn describe() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cni, containerd, kubelet};
+    use super::{api_server, cni, containerd, kubelet};
     use crate::names::NodeNumber;
+    use crate::state::{ApiOptions, Shape};
     use std::path::Path;
 
     #[test]
@@ -277,6 +285,24 @@ mod tests {
         assert!(!text.contains("fd44"), "{text}");
         let text = cni(node, true).to_string();
         assert!(text.contains(r#"{"subnet":"fd44:0:0:2::/64"}"#), "{text}");
+    }
+
+    #[test]
+    fn the_api_server_is_told_more_only_when_there_is_more() {
+        let mut shape = Shape {
+            nodes: NodeNumber::first(1).unwrap(),
+            dual_stack: false,
+            api: ApiOptions::default(),
+        };
+        let pki = Path::new("/pki");
+        let plain = api_server(pki, &shape);
+        shape.api.feature_gates = "ClusterTrustBundle=true".to_owned();
+        let more = api_server(pki, &shape);
+        assert_eq!(more[..plain.len()], plain);
+        assert_eq!(
+            more[plain.len()..],
+            ["--feature-gates=ClusterTrustBundle=true"]
+        );
     }
 
     #[test]

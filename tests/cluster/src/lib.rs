@@ -42,6 +42,6 @@ pub use preflight::{install_packages, install_programs, machine};
 pub use progress::say;
 pub use samples::samples;
 pub use smoke::smoke;
-pub use state::{Directory, Shape};
+pub use state::{ApiOptions, Directory, Shape};
 pub use status::status;
 pub use up::{Init, kill_node, start_node, up};

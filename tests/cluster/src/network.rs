@@ -136,12 +136,13 @@ fn routes(node: NodeNumber, shape: &Shape) -> Vec<String> {
 mod tests {
     use super::{inside, link};
     use crate::names::NodeNumber;
-    use crate::state::Shape;
+    use crate::state::{ApiOptions, Shape};
 
     fn shape(dual_stack: bool) -> Shape {
         Shape {
             nodes: NodeNumber::first(3).unwrap(),
             dual_stack,
+            api: ApiOptions::default(),
         }
     }
 

@@ -30,6 +30,18 @@ pub struct Shape {
     /// Nodes and pods have IPv6 addresses too, services may
     #[serde(default)]
     pub dual_stack: bool,
+    /// What its API server does beyond what it does by itself
+    #[serde(default)]
+    pub api: ApiOptions,
+}
+
+/// Options of the API server, as `kube-apiserver` takes them; empty says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiOptions {
+    /// `--feature-gates`: `Name=true`, separated by commas
+    pub feature_gates: String,
+    /// `--runtime-config`: `group/version=true`, separated by commas
+    pub runtime_config: String,
 }
 
 /// What a cluster is made of, written once by `up`.

@@ -76,7 +76,7 @@ fn compose(directory: &Directory, binaries: &Binaries, shape: &Shape) -> Result<
     let name = directory.name();
     match directory.composition()? {
         Some(there) if there.shape != *shape => bail!(
-            "cluster {name} has {} nodes{}; `cargo xtask cluster down --name {name}` first",
+            "cluster {name} has {} nodes{}, or other options of its API server; `cargo xtask cluster down --name {name}` first",
             there.shape.nodes.len(),
             if there.shape.dual_stack {
                 " with both address families"

@@ -41,6 +41,10 @@ fuzz!(endpoints, |bytes| {
 fuzz!(certificate_request, |bytes| {
     if let Ok(request) = ca::IstioCertificateRequest::decode(bytes) {
         let _ = ambit_ca::csr::public_key(&request.csr);
+        let id = ambit_model::SpiffeId::new("cluster.local", "shop", "web");
+        if let Ok(checked) = ambit_ca::csr::only_for(&request.csr, &id) {
+            assert!(ambit_ca::csr::only_for(&checked.pem, &id).is_ok());
+        }
     }
 });
 

@@ -82,6 +82,22 @@ fuzz!(certificate, |bytes| {
     let _ = ambit_identity::verify::identity_of(&der);
 });
 
+fuzz!(signed_certificate, |bytes| {
+    use ambit_ca::external::proof::{Asked, Names, prove};
+    let roots = ambit_ca::roots::Roots::from_pem(include_str!("texts/root.pem"));
+    let roots = roots.expect("a root that was checked in");
+    let id = ambit_model::SpiffeId::new("cluster.local", "shop", "web");
+    let key = include_bytes!("texts/leaf.spki.der");
+    for names in [Names::Identity(&id), Names::Dns(&[])] {
+        let asked = Asked { key, names };
+        // Within the life of the seed, so that it is verified, too.
+        let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000);
+        if let Ok(proved) = prove(bytes, &asked, &roots, now) {
+            assert!(proved.not_after > now && !proved.chain.is_empty());
+        }
+    }
+});
+
 fuzz!(revocation_lists, |bytes| {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(lists) = ambit_identity::Revocations::from_pem(&text) {

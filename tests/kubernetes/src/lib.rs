@@ -18,6 +18,7 @@ pub mod kustomize;
 mod load;
 mod mesh;
 mod metrics;
+pub mod outside;
 pub mod rolling;
 mod site;
 mod tally;

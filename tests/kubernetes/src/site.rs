@@ -89,6 +89,14 @@ impl Site {
     /// # Errors
     /// As [`Self::up`].
     pub fn with(name: &str, samples: &[&str]) -> Result<Self> {
+        Self::of(name, samples, &[])
+    }
+
+    /// The same of a cluster that `cargo xtask cluster up` makes with further options.
+    ///
+    /// # Errors
+    /// As [`Self::up`].
+    pub fn of(name: &str, samples: &[&str], options: &[&str]) -> Result<Self> {
         let test = std::env::current_exe().context("find this program")?;
         // <target>/<profile>/deps/<test>
         let mut above = test.ancestors().skip(2);
@@ -112,7 +120,7 @@ impl Site {
         }
         let images = [&IMAGES[..], samples].concat();
         site.xtask(&["images", "--built"], &images)?;
-        site.cluster(&["up", "--nodes", "2"])?;
+        site.cluster(&[&["up", "--nodes", "2"], options].concat())?;
         let archives: Vec<PathBuf> = images
             .iter()
             .map(|image| target.join(format!("images/{image}.tar")))
@@ -193,6 +201,13 @@ impl Site {
             .args(arguments)
             .env("KUBECONFIG", self.directory.admin());
         command
+    }
+
+    /// What helm prints.
+    pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.beside_kubectl(self.programs.join("xtask"));
+        command.arg("helm").args(arguments);
+        output(command.env("KUBECONFIG", self.directory.admin()))
     }
 
     /// A program where `kubectl` runs.

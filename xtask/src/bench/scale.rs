@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ambit_cluster::{ClusterName, Directory, NodeNumber, Role, Shape, kill_node};
+use ambit_cluster::{ApiOptions, ClusterName, Directory, NodeNumber, Role, Shape, kill_node};
 use anyhow::{Context as _, Result};
 
 use crate::{cluster, images, workspace};
@@ -95,6 +95,7 @@ fn up(args: &Args, target: &Path, nodes: u8) -> Result<Directory> {
     let shape = Shape {
         nodes: NodeNumber::first(nodes)?,
         dual_stack: false,
+        api: ApiOptions::default(),
     };
     let up = ambit_cluster::up(
         &directory,

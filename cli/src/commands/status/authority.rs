@@ -10,7 +10,10 @@ const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// One line; `None` where the controller does not say.
 pub(super) fn summary(authority: &Value) -> Option<String> {
     let roots = authority["roots"].as_array()?;
-    let until = authority["signsUntil"].as_str()?;
+    let signs = match authority["external"].as_str() {
+        Some(signer) => format!("signed outside by {signer}"),
+        None => format!("signs until {}", authority["signsUntil"].as_str()?),
+    };
     let count = match roots.len() {
         1 => "1 root".to_owned(),
         n => format!("{n} roots"),
@@ -20,7 +23,7 @@ pub(super) fn summary(authority: &Value) -> Option<String> {
         true => ", a change of roots is under way",
         false => "",
     };
-    Some(format!("{count}, signs until {until}{change}"))
+    Some(format!("{count}, {signs}{change}"))
 }
 
 /// What somebody should look at.
@@ -77,6 +80,13 @@ mod tests {
             ["the new one is not used: no", "what signs ends in 24 h"]
         );
         assert_eq!(summary(&Value::Null), None);
+        authority["signsUntil"] = Value::Null;
+        assert_eq!(summary(&authority), None);
+        authority["external"] = "a.example/b".into();
+        assert_eq!(
+            summary(&authority).unwrap(),
+            "2 roots, signed outside by a.example/b, a change of roots is under way"
+        );
         assert!(worries(&Value::Null, now).is_empty());
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(directory: &Directory, composition: &Composition) -> Result<()
     supervisor.start(part("etcd", vec![config.display().to_string()]))?;
     supervisor.start(part(
         "kube-apiserver",
-        configuration::api_server(&pki, composition.shape.dual_stack),
+        configuration::api_server(&pki, &composition.shape),
     ))?;
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
     supervisor.until(|| TcpStream::connect_timeout(&address, CONNECT).is_ok());
